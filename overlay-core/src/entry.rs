@@ -1,0 +1,61 @@
+//! What a layer holds under one name: nothing, a whiteout, or an object with its markers.
+
+use crate::attr::{Attr, Kind};
+use crate::name::Name;
+
+/// What a look-up finds where the name is not absent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// The layer deletes the name: layers below are not asked.
+    Whiteout,
+    /// An object.
+    Entry(Entry),
+}
+
+impl Found {
+    /// An object without markers.
+    pub fn plain(attr: Attr) -> Self {
+        Self::Entry(Entry::plain(attr))
+    }
+
+    /// The object, if it is one.
+    pub fn entry(self) -> Option<Entry> {
+        match self {
+            Self::Entry(entry) => Some(entry),
+            Self::Whiteout => None,
+        }
+    }
+}
+
+/// An object of a layer and the marks that the union reads from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its attributes.
+    pub attr: Attr,
+    /// A directory that hides what layers below hold under its name.
+    pub opaque: bool,
+    /// A directory or metacopy whose lower content lies under another name (`overlay.redirect`).
+    pub redirect: Option<Vec<u8>>,
+    /// A regular file whose data is in a layer below (`overlay.metacopy`).
+    pub metacopy: bool,
+}
+
+impl Entry {
+    /// An object without markers.
+    pub fn plain(attr: Attr) -> Self {
+        Self { attr, opaque: false, redirect: None, metacopy: false }
+    }
+}
+
+/// One row of a directory's listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListEntry {
+    /// The name; never `.` or `..`.
+    pub name: Name,
+    /// What it is; meaningless for a whiteout.
+    pub kind: Kind,
+    /// The same number that `attr` reports.
+    pub ino: u64,
+    /// The name is deleted by this layer.
+    pub whiteout: bool,
+}
