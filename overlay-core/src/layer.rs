@@ -83,6 +83,12 @@ pub trait Dir: Send + Sync + 'static {
     /// - Must agree with [`Dir::list`]: the same names, kinds and inode numbers.
     async fn lookup(&self, name: &Name) -> Result<Option<Found>>;
 
+    /// The attributes of the object `name` alone; `None` where [`Dir::lookup`] finds no object. Layers for which
+    /// reading the marks costs something override it.
+    async fn stat(&self, name: &Name) -> Result<Option<Attr>> {
+        Ok(self.lookup(name).await?.and_then(Found::entry).map(|entry| entry.attr))
+    }
+
     /// All names, each once, in any order, without `.` and `..`. Whiteouts are listed as such.
     async fn list(&self) -> Result<Vec<ListEntry>>;
 

@@ -1,0 +1,219 @@
+//! A local directory as upper layer, with its work directory.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use rustix::io::Errno;
+
+use super::dir::LocalDir;
+use super::tree::Tree;
+use super::{LocalOptions, private, sys};
+use crate::attr::StatFs;
+use crate::error::{Error, Kind, Result};
+use crate::layer::{Dir, Layer, SetXattr, UpperDir, UpperLayer};
+use crate::marker::kernel::Namespace;
+
+/// A directory of this machine that receives what is written, and the work directory beside it.
+///
+/// The work directory is used as the kernel's overlayfs uses it: everything unfinished lies in its
+/// subdirectory `work`. Both directories are locked while the layer lives, so that no second mount uses them.
+pub struct LocalUpper {
+    tree: Arc<Tree>,
+    root: Arc<LocalDir>,
+    work: Arc<LocalDir>,
+    _locks: [OwnedFd; 2],
+}
+
+impl LocalUpper {
+    /// Opens `upper` and `work`.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotDir`, `Access` if either is no usable directory; `Invalid` if they are not two separate
+    /// directories of one mount, or a volatile mount left its mark; `Busy` if another mount uses one of them;
+    /// `Unsupported` if the file system has no xattrs or no whiteouts.
+    pub fn open(upper: &Path, work: &Path, options: &LocalOptions) -> Result<Self> {
+        let label: Arc<str> = upper.to_string_lossy().into();
+        let (root, work_fd, beneath) = open_pair(upper, work)?;
+        refuse_volatile(work_fd.as_fd(), work)?;
+        let locks = [hold(root.as_fd(), upper)?, hold(work_fd.as_fd(), work)?];
+        let staging = staging(work_fd.as_fd()).map_err(|e| unusable(e, work))?;
+        let tree = Arc::new(Tree {
+            label,
+            budget: options.budget.clone(),
+            namespace: options.namespace,
+            fuse_overlayfs: options.fuse_overlayfs,
+            beneath,
+            masked: sys::is_masked(),
+            dirs: Some(Mutex::default()),
+        });
+        probe(staging.as_fd(), options.namespace, upper)?;
+        let root = LocalDir::root(tree.clone(), root)?;
+        let work = LocalDir::root(tree.clone(), staging)?;
+        Ok(Self { tree, root, work, _locks: locks })
+    }
+
+    /// Which xattrs this process can mark directories with on the file system of `upper`: `trusted.` where it
+    /// may, else `user.`.
+    pub fn namespace(work: &Path) -> Result<Namespace> {
+        let fd = sys::open_path(work).map_err(|e| unusable(e, work))?;
+        let key = Namespace::Trusted.prefix().to_owned() + "probe";
+        match sys::set_xattr(fd.as_fd(), b"", key.as_bytes(), b"y", SetXattr::Any) {
+            Ok(()) => sys::remove_xattr(fd.as_fd(), b"", key.as_bytes()).map_err(|e| unusable(e, work))?,
+            Err(Errno::PERM | Errno::OPNOTSUPP) => return Ok(Namespace::User),
+            Err(errno) => return Err(unusable(errno, work)),
+        }
+        Ok(Namespace::Trusted)
+    }
+}
+
+/// Opens both directories on one mount: a rename between two mounts fails even on one file system. Clones made
+/// one by one would be two mounts, so the directory above both is cloned and they are opened within it.
+fn open_pair(upper: &Path, work: &Path) -> Result<(OwnedFd, OwnedFd, bool)> {
+    let real = |path: &Path| {
+        let fd = sys::open_path(path).map_err(|e| unusable(e, path))?;
+        let real =
+            path.canonicalize().map_err(|e| unusable(Errno::from_io_error(&e).unwrap_or(Errno::IO), path))?;
+        Ok::<_, Error>((fd, real))
+    };
+    let ((upper_fd, upper_real), (work_fd, work_real)) = (real(upper)?, real(work)?);
+    if upper_real.starts_with(&work_real) || work_real.starts_with(&upper_real) {
+        let sentence = format!("upper {} and work {} must be separate directories", show(upper), show(work));
+        return Err(invalid(sentence));
+    }
+    let mount = |fd: &OwnedFd, path| sys::mount_id(fd.as_fd()).map_err(|e| unusable(e, path));
+    if mount(&upper_fd, upper)? != mount(&work_fd, work)? {
+        let sentence =
+            format!("work {} must be on the same mounted file system as upper {}", show(work), show(upper));
+        return Err(invalid(sentence));
+    }
+    let above = common_ancestor(&upper_real, &work_real);
+    let above_fd = sys::open_path(&above).map_err(|e| unusable(e, &above))?;
+    match private(above_fd) {
+        (clone, false) => {
+            let within = |real: &Path, path| open_within(&clone, &above, real).map_err(|e| unusable(e, path));
+            Ok((within(&upper_real, upper)?, within(&work_real, work)?, false))
+        }
+        (_, true) => Ok((upper_fd, work_fd, true)),
+    }
+}
+
+fn common_ancestor(a: &Path, b: &Path) -> PathBuf {
+    let shared = a.components().zip(b.components()).take_while(|(a, b)| a == b);
+    shared.map(|(component, _)| component).collect()
+}
+
+/// Walks from `above` (open as `fd`) down to `real`, one component at a time.
+fn open_within(fd: &OwnedFd, above: &Path, real: &Path) -> sys::Sys<OwnedFd> {
+    let below = real.strip_prefix(above).map_err(|_| Errno::INVAL)?;
+    let mut at = fd.try_clone().map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+    for component in below.components() {
+        if let Component::Normal(name) = component {
+            at = sys::open_dir(at.as_fd(), name.as_bytes(), false)?;
+        }
+    }
+    Ok(at)
+}
+
+/// A volatile mount that did not end cleanly may have lost what it never synced.
+fn refuse_volatile(work: BorrowedFd<'_>, path: &Path) -> Result<()> {
+    let inner = match sys::open_dir(work, b"work", false) {
+        Ok(inner) => inner,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(errno) => return Err(unusable(errno, path)),
+    };
+    match sys::stat(inner.as_fd(), b"incompat") {
+        Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(unusable(errno, path)),
+        Ok(_) => Err(invalid(format!(
+            "upper was last mounted volatile and may be incomplete; check it, then remove {}/work/incompat",
+            show(path)
+        ))),
+    }
+}
+
+fn hold(dir: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd> {
+    let held = sys::lock(dir).map_err(|e| unusable(e, path))?;
+    let busy =
+        || Error::new(Kind::Busy, "mount").because(format!("{} is in use by another mount", show(path)));
+    held.ok_or_else(busy)
+}
+
+/// Makes the inner work directory, without any permission where the process gets in all the same.
+fn staging(work: BorrowedFd<'_>) -> sys::Sys<OwnedFd> {
+    let mode = if sys::is_root() { 0 } else { 0o700 };
+    match sys::mkdir(work, b"work", mode) {
+        Ok(()) | Err(Errno::EXIST) => sys::open_dir(work, b"work", false),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Finds out now what would fail in the middle of somebody's work: marks and whiteouts must be possible.
+fn probe(staging: BorrowedFd<'_>, namespace: Namespace, upper: &Path) -> Result<()> {
+    let key = namespace.prefix().to_owned() + "probe";
+    let xattr = sys::set_xattr(staging, b"", key.as_bytes(), b"y", SetXattr::Any)
+        .and_then(|()| sys::remove_xattr(staging, b"", key.as_bytes()));
+    let need = |what: &str, errno: Errno| {
+        let sentence = format!("upper {} lies on a file system without {what}: {errno}", show(upper));
+        Error::new(Kind::Unsupported, "mount").because(sentence)
+    };
+    xattr.map_err(|errno| need(&format!("{} xattrs", namespace.prefix()), errno))?;
+    let name = b"#probe";
+    match sys::mknod(staging, name, crate::attr::Kind::Char, 0, 0) {
+        Ok(()) => sys::unlink(staging, name).map_err(|e| unusable(e, upper)),
+        Err(Errno::EXIST) => Ok(()),
+        Err(errno) => Err(need("whiteouts (0:0 character devices)", errno)),
+    }
+}
+
+fn show(path: &Path) -> std::path::Display<'_> {
+    path.display()
+}
+
+fn invalid(sentence: String) -> Error {
+    Error::new(Kind::Invalid, "mount").because(sentence)
+}
+
+fn unusable(errno: Errno, path: &Path) -> Error {
+    let label: Arc<str> = path.to_string_lossy().into();
+    Error::os(errno, "open").in_layer(&label)
+}
+
+#[async_trait]
+impl Layer for LocalUpper {
+    fn label(&self) -> &Arc<str> {
+        &self.tree.label
+    }
+
+    async fn root(&self) -> Result<Arc<dyn Dir>> {
+        Ok(self.root.clone())
+    }
+
+    async fn statfs(&self) -> Result<StatFs> {
+        sys::statfs(self.root.fd()?.as_fd()).map_err(|errno| self.tree.fail(errno, "statfs", None))
+    }
+
+    fn has_xattrs(&self) -> bool {
+        true
+    }
+}
+
+#[async_trait]
+impl UpperLayer for LocalUpper {
+    async fn upper_root(&self) -> Result<Arc<dyn UpperDir>> {
+        Ok(self.root.clone())
+    }
+
+    async fn work(&self) -> Result<Arc<dyn UpperDir>> {
+        Ok(self.work.clone())
+    }
+
+    async fn sync(&self) -> Result<()> {
+        let fd = self.root.fd()?;
+        super::blocking(move || sys::sync_fs(fd.as_fd()))
+            .await?
+            .map_err(|e| self.tree.fail(e, "syncfs", None))
+    }
+}
