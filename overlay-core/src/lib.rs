@@ -4,6 +4,7 @@
 //! Start at [`layer`] to write a layer type of your own, at [`stack`] and `overlay` to merge some.
 
 pub mod attr;
+pub mod copy_up;
 pub mod entry;
 pub mod error;
 pub mod layer;
@@ -11,6 +12,7 @@ pub mod local;
 pub mod marker;
 pub mod merge;
 pub mod name;
+pub mod overlay;
 pub mod spec;
 pub mod stack;
 

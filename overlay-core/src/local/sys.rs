@@ -84,7 +84,8 @@ pub(super) fn stat(dir: BorrowedFd<'_>, name: &[u8]) -> Sys<Attr> {
 }
 
 fn attr(stat: &Stat) -> Attr {
-    let time = |sec: i64, nsec: u64| Time { sec, nsec: nsec as u32 };
+    // On 32-bit machines the fields are narrower.
+    let time = |sec, nsec| Time { sec, nsec: nsec as u32 };
     Attr {
         kind: kind(FileType::from_raw_mode(stat.st_mode)),
         ino: stat.st_ino,
@@ -97,9 +98,9 @@ fn attr(stat: &Stat) -> Attr {
         size: stat.st_size as u64,
         blocks: stat.st_blocks as u64,
         blksize: stat.st_blksize as u32,
-        atime: time(stat.st_atime as i64, stat.st_atime_nsec as u64),
-        mtime: time(stat.st_mtime as i64, stat.st_mtime_nsec as u64),
-        ctime: time(stat.st_ctime as i64, stat.st_ctime_nsec as u64),
+        atime: time(stat.st_atime, stat.st_atime_nsec),
+        mtime: time(stat.st_mtime, stat.st_mtime_nsec),
+        ctime: time(stat.st_ctime, stat.st_ctime_nsec),
     }
 }
 

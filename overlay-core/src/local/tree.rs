@@ -28,8 +28,11 @@ pub(super) struct Tree {
     /// Whether the process's umask takes bits from the modes of new objects.
     pub(super) masked: bool,
     /// One handle a directory, by (dev, ino), so that a rename finds the handles it moves. Unused by lowers.
-    pub(super) dirs: Option<Mutex<HashMap<(u64, u64), Weak<LocalDir>>>>,
+    pub(super) dirs: Option<Mutex<Handles>>,
 }
+
+/// Directory handles by (dev, ino).
+pub(super) type Handles = HashMap<(u64, u64), Weak<LocalDir>>;
 
 impl Tree {
     /// Names operation, layer and object in the error of a system call.

@@ -51,11 +51,10 @@ fn play(plan: RenamePlan, mut source: Held, mut target: Held) -> Result<(Held, H
     if plan.opaque_target {
         mark_opaque(&mut target);
     }
-    if plan.clear_target {
-        if let Held::Object { bare, .. } = &mut target {
+    if plan.clear_target
+        && let Held::Object { bare, .. } = &mut target {
             *bare = true;
         }
-    }
     let is_dir = |held| matches!(held, Held::Object { dir: true, .. });
     match plan.how {
         Rename::Exchange if source == Held::Nothing || target == Held::Nothing => return Err("ENOENT"),

@@ -1,0 +1,66 @@
+//! Hard links.
+
+use std::sync::Arc;
+
+use super::inode::{Ino, Inode, Upper};
+use super::{Overlay, stale};
+use crate::attr::Attr;
+use crate::copy_up::Data;
+use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::layer::{Rename, UpperDir};
+use crate::merge::plan::Creation;
+use crate::name::Name;
+
+impl Overlay {
+    /// Gives an inode another name, copying it up first. Its attributes, with one more reference.
+    pub async fn link(&self, ino: Ino, parent: Ino, name: &Name) -> Result<Attr> {
+        let inode = self.inode(ino)?;
+        let parent = self.live_dir(parent, "link")?;
+        if inode.is_dir() {
+            return Err(Error::new(ErrorKind::NotPermitted, "link"));
+        }
+        self.copy_up(&parent, Data::Full).await?;
+        self.copy_up(&inode, Data::Full).await?;
+        let _names = parent.lock.write().await;
+        let _place = inode.lock.write().await;
+        let parent = self.live_dir(parent.ino, "link")?;
+        let how = self.free_name(&parent, name).await?;
+        let (from, old) = self.named_place(&inode)?;
+        let to = self.upper_of(&parent, "link")?;
+        match how {
+            Creation::Free => from.link(&old, to.as_ref(), name).await?,
+            Creation::OverWhiteout => self.link_over_whiteout(from.as_ref(), &old, to.as_ref(), name).await?,
+        }
+        let attr = to.stat(name).await?.ok_or_else(|| stale("link").at(name))?;
+        self.table.remove_name(parent.ino, name);
+        self.table.add_name(&parent, name, &inode);
+        self.table.add_link((attr.dev, attr.ino), &inode);
+        if !self.table.refer(&inode) {
+            return Err(stale("link"));
+        }
+        Ok(self.shown(&inode, attr))
+    }
+
+    async fn link_over_whiteout(
+        &self,
+        from: &dyn UpperDir,
+        old: &Name,
+        to: &dyn UpperDir,
+        name: &Name,
+    ) -> Result<()> {
+        let staged = self.staged("link")?;
+        from.link(old, staged.work.as_ref(), &staged.name).await?;
+        staged.publish(to, name, Rename::Replace).await
+    }
+
+    /// The directory and name of a non-directory in the upper. An object without a name cannot get one again.
+    fn named_place(&self, inode: &Inode) -> Result<(Arc<dyn UpperDir>, Name)> {
+        let state = inode.state();
+        match (&state.upper, state.names.first()) {
+            (Upper::Named, Some((parent, name))) => {
+                Ok((parent.upper_dir().ok_or_else(|| stale("link"))?, name.clone()))
+            }
+            _ => Err(Error::new(ErrorKind::NotFound, "link")),
+        }
+    }
+}

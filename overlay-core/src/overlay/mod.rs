@@ -1,0 +1,193 @@
+//! The union as a file system: inodes are addressed by number, as the kernel addresses them, with nothing of FUSE.
+//!
+//! An operation takes its ids and locks, gathers facts from the layers, lets [`crate::merge`] decide, has the layers
+//! carry the plan out up to its one commit step, and then records the new state in the inode table, which cannot fail.
+
+mod attr;
+mod create;
+mod dir;
+mod inode;
+mod io;
+mod link;
+mod lookup;
+mod reach;
+mod remove;
+mod rename;
+mod stage;
+mod table;
+mod up;
+mod xattr;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use dashmap::DashMap;
+
+pub use attr::Change;
+pub use dir::{DirHandle, DirRow};
+pub use inode::{Ino, ROOT};
+pub use io::{FileHandle, Open};
+
+use crate::attr::{Attr, Kind, StatFs};
+use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::layer::UpperDir;
+use crate::stack::Stack;
+use inode::{Inode, Lower, State, Upper};
+use table::Table;
+
+/// How a union behaves.
+#[derive(Clone, Debug, Default)]
+pub struct OverlayOptions {
+    /// The user and group that the upper layer gives to what this process creates. Where a new object belongs to
+    /// just these it is made in place; otherwise it is prepared in work first. `None`: always in work.
+    pub creates_as: Option<(u32, u32)>,
+    /// Leave out every sync: after a crash of the machine the upper layer may be incomplete.
+    pub volatile: bool,
+}
+
+/// A mounted stack.
+pub struct Overlay {
+    stack: Stack,
+    options: OverlayOptions,
+    table: Table,
+    work: Option<Arc<dyn UpperDir>>,
+    /// Held by every rename, so that the shape of the tree stands still while its locks are taken.
+    renaming: tokio::sync::Mutex<()>,
+    files: DashMap<u64, Arc<FileHandle>>,
+    dirs: DashMap<u64, Arc<DirHandle>>,
+    next_handle: AtomicU64,
+    next_staged: AtomicU64,
+}
+
+impl Overlay {
+    /// Opens the roots of the layers and clears what a crashed mount left in work.
+    pub async fn new(stack: Stack, options: OverlayOptions) -> Result<Arc<Self>> {
+        let mut lowers = Vec::new();
+        for (index, layer) in stack.lowers().iter().enumerate() {
+            lowers.push(Lower::Dir(index, layer.root().await?));
+        }
+        let (upper, work) = match stack.upper() {
+            None => (Upper::None, None),
+            Some(upper) => (Upper::Dir(upper.upper_root().await?), Some(upper.work().await?)),
+        };
+        if let Some(work) = &work {
+            stage::empty(work.as_ref()).await?;
+        }
+        let state = State { upper, lowers: lowers.into(), ..State::default() };
+        let table = Table::new(Arc::new(Inode::new(ROOT, Kind::Dir, state)));
+        Ok(Arc::new(Self {
+            stack,
+            options,
+            table,
+            work,
+            renaming: tokio::sync::Mutex::new(()),
+            files: DashMap::new(),
+            dirs: DashMap::new(),
+            next_handle: AtomicU64::new(1),
+            next_staged: AtomicU64::new(1),
+        }))
+    }
+
+    /// Whether anything can be changed.
+    pub fn is_writable(&self) -> bool {
+        self.work.is_some()
+    }
+
+    /// Whether any layer may hold ACLs or other xattrs.
+    pub fn has_xattrs(&self) -> bool {
+        let upper = self.stack.upper().is_some_and(|upper| upper.has_xattrs());
+        upper || self.stack.lowers().iter().any(|layer| layer.has_xattrs())
+    }
+
+    /// The layers: 0 is the upper if there is one, else the topmost lower.
+    pub fn layer_labels(&self) -> Vec<Arc<str>> {
+        let upper = self.stack.upper().map(|upper| upper.label().clone());
+        upper.into_iter().chain(self.stack.lowers().iter().map(|layer| layer.label().clone())).collect()
+    }
+
+    /// How many inodes the client knows.
+    pub fn inode_count(&self) -> usize {
+        self.table.len()
+    }
+
+    /// The sizes of the upper layer, or of the topmost lower.
+    pub async fn statfs(&self) -> Result<StatFs> {
+        match self.stack.upper() {
+            Some(upper) => upper.statfs().await,
+            None => self.stack.lowers()[0].statfs().await,
+        }
+    }
+
+    /// Writes everything to stable storage, unless the mount is volatile.
+    pub async fn sync(&self) -> Result<()> {
+        match self.stack.upper() {
+            Some(upper) if !self.options.volatile => upper.sync().await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Drops `count` references that [`Overlay::lookup`] and the creating operations gave out.
+    pub fn forget(&self, ino: Ino, count: u64) {
+        self.table.forget(ino, count);
+    }
+
+    /// The layer that an object's content and attributes come from: an index into [`Overlay::layer_labels`].
+    pub fn layer_of(&self, ino: Ino) -> Result<usize> {
+        let inode = self.inode(ino)?;
+        let state = inode.state();
+        let first_lower = usize::from(self.stack.upper().is_some());
+        if !state.upper.is_none() {
+            return Ok(0);
+        }
+        match state.lowers.first() {
+            Some(Lower::Dir(layer, _) | Lower::Other(layer, ..)) => Ok(first_lower + layer),
+            None => Err(stale("layer")),
+        }
+    }
+
+    fn inode(&self, ino: Ino) -> Result<Arc<Inode>> {
+        self.table.inode(ino).ok_or_else(|| stale("inode"))
+    }
+
+    /// The inode of a directory that still has a name.
+    fn live_dir(&self, ino: Ino, op: &'static str) -> Result<Arc<Inode>> {
+        let inode = self.inode(ino)?;
+        if !inode.is_dir() {
+            return Err(Error::new(ErrorKind::NotDir, op));
+        }
+        if inode.is_removed() { Err(Error::new(ErrorKind::NotFound, op)) } else { Ok(inode) }
+    }
+
+    fn work(&self, op: &'static str) -> Result<&Arc<dyn UpperDir>> {
+        self.work.as_ref().ok_or_else(|| Error::new(ErrorKind::ReadOnly, op))
+    }
+
+    fn upper_of(&self, dir: &Inode, op: &'static str) -> Result<Arc<dyn UpperDir>> {
+        dir.upper_dir().ok_or_else(|| Error::new(ErrorKind::Stale, op))
+    }
+
+    /// The attributes as the union shows them: its own number, and 1 as the link count of a merged directory,
+    /// on which programs do not rely on the count.
+    fn shown(&self, inode: &Inode, mut attr: Attr) -> Attr {
+        let state = inode.state();
+        attr.ino = inode.ino;
+        attr.dev = 0;
+        if inode.is_dir() {
+            let merged = state.lowers.len() + usize::from(!state.upper.is_none()) > 1;
+            if merged {
+                attr.nlink = 1;
+            }
+        }
+        if state.removed {
+            attr.nlink = 0;
+        }
+        attr
+    }
+}
+
+fn stale(op: &'static str) -> Error {
+    Error::new(ErrorKind::Stale, op)
+}
+
+#[cfg(test)]
+mod tests;

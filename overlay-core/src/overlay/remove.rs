@@ -1,0 +1,143 @@
+//! Removing names.
+
+use std::sync::Arc;
+
+use super::Overlay;
+use super::inode::{Ino, Inode, Upper};
+use crate::copy_up::Data;
+use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::layer::{Rename, UpperDir, UpperNode};
+use crate::merge::plan::{Removal, Upper as UpperFact, removal};
+use crate::name::Name;
+
+impl Overlay {
+    /// Removes a name of anything but a directory. Its content stays for those who have it open.
+    pub async fn unlink(&self, parent: Ino, name: &Name) -> Result<()> {
+        let parent = self.dir_to_change(parent, "unlink").await?;
+        let _names = parent.lock.write().await;
+        let child = self.child_to_change(&parent, name, "unlink").await?;
+        if child.is_dir() {
+            return Err(Error::new(ErrorKind::IsDir, "unlink").at(name));
+        }
+        let _place = child.lock.write().await;
+        let upper = if child.has_upper() { UpperFact::Other } else { UpperFact::Absent };
+        self.remove(&parent, name, &child, upper).await
+    }
+
+    /// Removes an empty directory.
+    pub async fn rmdir(&self, parent: Ino, name: &Name) -> Result<()> {
+        let parent = self.dir_to_change(parent, "rmdir").await?;
+        let _names = parent.lock.write().await;
+        let child = self.child_to_change(&parent, name, "rmdir").await?;
+        if !child.is_dir() {
+            return Err(Error::new(ErrorKind::NotDir, "rmdir").at(name));
+        }
+        let _inside = child.lock.write().await;
+        let found = self.emptiness(&child).await?;
+        if !found.empty {
+            return Err(Error::new(ErrorKind::NotEmpty, "rmdir").at(name));
+        }
+        let upper = if child.has_upper() { UpperFact::Dir { bare: found.bare } } else { UpperFact::Absent };
+        self.remove(&parent, name, &child, upper).await
+    }
+
+    /// A directory whose names are about to change: it is in the upper afterwards.
+    pub(super) async fn dir_to_change(&self, ino: Ino, op: &'static str) -> Result<Arc<Inode>> {
+        let dir = self.live_dir(ino, op)?;
+        self.copy_up(&dir, Data::Full).await?;
+        Ok(dir)
+    }
+
+    /// The inode under a name, without a reference of the client. The caller holds the parent's lock.
+    pub(super) async fn child_to_change(
+        &self,
+        parent: &Arc<Inode>,
+        name: &Name,
+        op: &'static str,
+    ) -> Result<Arc<Inode>> {
+        if parent.is_removed() {
+            return Err(Error::new(ErrorKind::NotFound, op).at(name));
+        }
+        let child = self.refer_child(parent, name).await?;
+        let child = child.ok_or_else(|| Error::new(ErrorKind::NotFound, op).at(name))?;
+        self.forget(child.ino, 1);
+        Ok(child)
+    }
+
+    async fn remove(
+        &self,
+        parent: &Arc<Inode>,
+        name: &Name,
+        child: &Arc<Inode>,
+        upper: UpperFact,
+    ) -> Result<()> {
+        let below = self.is_below(parent, name).await?;
+        let dir = self.upper_of(parent, "remove")?;
+        let pin = self.pin(dir.as_ref(), name, child).await?;
+        match removal(upper, below) {
+            Removal::Unlink => dir.unlink(name).await?,
+            Removal::Rmdir => dir.rmdir(name).await?,
+            Removal::Whiteout => dir.whiteout(name).await?,
+            Removal::Discard => self.move_to_work(dir.as_ref(), name).await?,
+            Removal::Replace => self.whiteout_over(dir.as_ref(), name, Rename::Replace).await?,
+            Removal::Exchange => self.whiteout_over(dir.as_ref(), name, Rename::Exchange).await?,
+        }
+        self.lost_name(parent, name, child, pin);
+        Ok(())
+    }
+
+    async fn move_to_work(&self, dir: &dyn UpperDir, name: &Name) -> Result<()> {
+        let staged = self.staged("rmdir")?;
+        dir.rename(name, staged.work.as_ref(), &staged.name, Rename::NoReplace).await?;
+        self.discard(&staged.name).await;
+        Ok(())
+    }
+
+    async fn whiteout_over(&self, dir: &dyn UpperDir, name: &Name, how: Rename) -> Result<()> {
+        let staged = self.staged("remove")?;
+        let made = staged.work.whiteout(&staged.name).await;
+        staged.check(made).await?;
+        staged.publish(dir, name, how).await
+    }
+
+    /// A handle of an upper object that is about to lose a name, for those who still refer to it.
+    pub(super) async fn pin(&self, dir: &dyn UpperDir, name: &Name, child: &Inode) -> Result<Option<Pin>> {
+        if !matches!(child.state().upper, Upper::Named) {
+            return Ok(None);
+        }
+        let node = dir.pin(name).await?;
+        let last = node.attr().await?.nlink <= 1;
+        Ok(Some(Pin { node, last }))
+    }
+
+    /// Records that an inode has lost a name.
+    pub(super) fn lost_name(&self, parent: &Arc<Inode>, name: &Name, child: &Arc<Inode>, pin: Option<Pin>) {
+        self.table.remove_name(parent.ino, name);
+        let mut state = child.state_mut();
+        state.names.retain(|(p, n)| p.ino != parent.ino || n != name);
+        if !state.names.is_empty() {
+            return;
+        }
+        let last = pin.as_ref().is_none_or(|pin| pin.last);
+        if let Some(pin) = pin {
+            state.upper = Upper::Orphan(pin.node);
+        }
+        if !last {
+            // It has further names that nobody asked for yet: the next look-up gives it one back.
+            return;
+        }
+        state.removed = true;
+        let ids = [state.copied_id.take(), state.link_id.take()];
+        drop(state);
+        for id in ids.into_iter().flatten() {
+            self.table.release_number(id);
+        }
+    }
+}
+
+/// An upper object that is about to lose a name.
+pub(super) struct Pin {
+    node: Arc<dyn UpperNode>,
+    /// Whether it is the last one.
+    last: bool,
+}

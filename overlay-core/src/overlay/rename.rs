@@ -1,0 +1,295 @@
+//! Rename.
+
+use std::sync::Arc;
+
+use super::Overlay;
+use super::inode::{Ino, Inode, Upper};
+use super::remove::Pin;
+use crate::copy_up::Data;
+use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::layer::{Make, Rename, Target, UpperDir};
+use crate::merge::plan::{End, RenameMode, RenamePlan, ShownAs, Upper as UpperFact, rename};
+use crate::name::Name;
+
+/// A name in a directory that is in the upper layer.
+struct Spot<'a> {
+    parent: &'a Arc<Inode>,
+    dir: Arc<dyn UpperDir>,
+    name: &'a Name,
+    /// What the union shows there.
+    inode: Option<Arc<Inode>>,
+}
+
+impl Overlay {
+    /// Renames `name` in `parent` to `to_name` in `to_parent`.
+    ///
+    /// # Errors
+    /// `CrossDevice` for a directory that has content in a lower layer.
+    pub async fn rename(
+        &self,
+        parent: Ino,
+        name: &Name,
+        to_parent: Ino,
+        to_name: &Name,
+        mode: RenameMode,
+    ) -> Result<()> {
+        let from = self.dir_to_change(parent, "rename").await?;
+        let to = self.dir_to_change(to_parent, "rename").await?;
+        loop {
+            self.prepare_source(&from, name).await?;
+            if mode == RenameMode::Exchange {
+                self.prepare_source(&to, to_name).await?;
+            }
+            let _shape = self.renaming.lock().await;
+            let _names = lock_both(&from, &to).await;
+            if let Some(result) = self.rename_locked(&from, name, &to, to_name, mode).await.transpose() {
+                return result;
+            }
+            // Somebody put another object, not copied up, under the name in between.
+        }
+    }
+
+    /// Copies up what is to be moved, before any lock is taken. A directory stays: if it cannot move as it is, it
+    /// does not move at all.
+    async fn prepare_source(&self, parent: &Arc<Inode>, name: &Name) -> Result<()> {
+        let child = {
+            let _names = parent.lock.read().await;
+            self.child_to_change(parent, name, "rename").await?
+        };
+        if child.is_dir() { Ok(()) } else { self.copy_up(&child, Data::Full).await }
+    }
+
+    /// `None` if the source must be copied up once more.
+    async fn rename_locked(
+        &self,
+        from: &Arc<Inode>,
+        name: &Name,
+        to: &Arc<Inode>,
+        to_name: &Name,
+        mode: RenameMode,
+    ) -> Result<Option<()>> {
+        let source = self.spot(from, name).await?;
+        let target = self.spot(to, to_name).await?;
+        let moved = source.inode.clone().ok_or_else(|| Error::new(ErrorKind::NotFound, "rename").at(name))?;
+        refuse_loops(&moved, to, target.inode.as_ref(), from)?;
+        if target.inode.as_ref().is_some_and(|there| Arc::ptr_eq(there, &moved)) {
+            return same_object(mode).map(Some);
+        }
+        let children = [Some(&moved), target.inode.as_ref()];
+        let _places = lock_children(children).await;
+        let uncopied = |inode: &Arc<Inode>| !inode.is_dir() && !inode.has_upper();
+        let swapped = target.inode.as_ref().filter(|_| mode == RenameMode::Exchange);
+        if uncopied(&moved) || swapped.is_some_and(uncopied) {
+            return Ok(None);
+        }
+        let (source_end, target_end) = (self.end(&source).await?, self.end(&target).await?);
+        let plan =
+            rename(mode, source_end, target_end).map_err(|kind| Error::new(kind, "rename").at(name))?;
+        let pin = self.carry_out(plan, &source, &target, mode).await?;
+        self.record(&source, &target, &moved, mode, pin);
+        if plan.sweep_source
+            && let Err(error) = source.dir.unlink(name).await
+        {
+            tracing::warn!(%error, %name, "a whiteout that hides nothing stays");
+        }
+        Ok(Some(()))
+    }
+
+    async fn spot<'a>(&self, parent: &'a Arc<Inode>, name: &'a Name) -> Result<Spot<'a>> {
+        let dir = self.upper_of(parent, "rename")?;
+        if parent.is_removed() {
+            return Err(Error::new(ErrorKind::NotFound, "rename").at(name));
+        }
+        let inode = self.refer_child(parent, name).await?;
+        if let Some(inode) = &inode {
+            self.forget(inode.ino, 1);
+        }
+        Ok(Spot { parent, dir, name, inode })
+    }
+
+    /// The facts of one end.
+    async fn end(&self, spot: &Spot<'_>) -> Result<End> {
+        let below = self.is_below(spot.parent, spot.name).await?;
+        let Some(inode) = &spot.inode else {
+            let facts = self.facts(spot.parent, spot.name, true).await?;
+            let upper = if facts.upper_whiteout { UpperFact::Whiteout } else { UpperFact::Absent };
+            return Ok(End { shown: None, upper, below });
+        };
+        if !inode.is_dir() {
+            let upper = if inode.has_upper() { UpperFact::Other } else { UpperFact::Absent };
+            return Ok(End { shown: Some(ShownAs::Other), upper, below });
+        }
+        let found = self.emptiness(inode).await?;
+        let merged = !inode.state().lowers.is_empty();
+        let empty = found.empty;
+        let shown = if merged { ShownAs::MergedDir { empty } } else { ShownAs::PureDir { empty } };
+        let upper = if inode.has_upper() { UpperFact::Dir { bare: found.bare } } else { UpperFact::Absent };
+        Ok(End { shown: Some(shown), upper, below })
+    }
+
+    /// The steps; the rename is the commit. Returns the handle of an object that was replaced.
+    async fn carry_out(
+        &self,
+        plan: RenamePlan,
+        source: &Spot<'_>,
+        target: &Spot<'_>,
+        mode: RenameMode,
+    ) -> Result<Option<Pin>> {
+        if plan.opaque_source {
+            source.dir.set_opaque(Target::Child(source.name)).await?;
+        }
+        if plan.opaque_target {
+            target.dir.set_opaque(Target::Child(target.name)).await?;
+        }
+        if plan.clear_target {
+            self.put_bare_dir(target.dir.as_ref(), target.name).await?;
+        }
+        let pin = match &target.inode {
+            Some(replaced) if mode != RenameMode::Exchange => {
+                self.pin(target.dir.as_ref(), target.name, replaced).await?
+            }
+            _ => None,
+        };
+        match source.dir.rename(source.name, target.dir.as_ref(), target.name, plan.how).await {
+            Err(error) if plan.how == Rename::Whiteout && error.kind() == ErrorKind::Invalid => {
+                self.rename_then_whiteout(source, target).await?;
+            }
+            other => other?,
+        }
+        Ok(pin)
+    }
+
+    /// For file systems that cannot leave a whiteout in the same step. A file gets its new name first and loses the
+    /// old one after that: a crash in between leaves both, and nothing is lost. A directory can only be moved.
+    async fn rename_then_whiteout(&self, source: &Spot<'_>, target: &Spot<'_>) -> Result<()> {
+        let whiteout = self.staged("rename")?;
+        let made = whiteout.work.whiteout(&whiteout.name).await;
+        whiteout.check(made).await?;
+        let is_dir = source.inode.as_ref().is_some_and(|inode| inode.is_dir());
+        if is_dir {
+            let moved =
+                source.dir.rename(source.name, target.dir.as_ref(), target.name, Rename::Replace).await;
+            whiteout.check(moved).await?;
+            return whiteout.publish(source.dir.as_ref(), source.name, Rename::NoReplace).await;
+        }
+        let second = self.staged("rename")?;
+        let linked = source.dir.link(source.name, second.work.as_ref(), &second.name).await;
+        whiteout.check(linked).await?;
+        let moved = second.publish(target.dir.as_ref(), target.name, Rename::Replace).await;
+        whiteout.check(moved).await?;
+        whiteout.publish(source.dir.as_ref(), source.name, Rename::Replace).await
+    }
+
+    /// Puts an empty opaque directory in the place of one that holds whiteouts only: the union shows no difference.
+    async fn put_bare_dir(&self, dir: &dyn UpperDir, name: &Name) -> Result<()> {
+        let staged = self.staged("rename")?;
+        let made = staged.work.make(&staged.name, &Make::Dir(0o700)).await;
+        staged.check(made).await?;
+        let opaque = staged.work.set_opaque(Target::Child(&staged.name)).await;
+        staged.check(opaque).await?;
+        staged.publish(dir, name, Rename::Exchange).await
+    }
+
+    /// The new state of the table.
+    fn record(
+        &self,
+        source: &Spot<'_>,
+        target: &Spot<'_>,
+        moved: &Arc<Inode>,
+        mode: RenameMode,
+        pin: Option<Pin>,
+    ) {
+        let other = target.inode.as_ref();
+        match (mode, other) {
+            (RenameMode::Exchange, Some(other)) => {
+                self.leave(target, other);
+                self.leave(source, moved);
+                self.arrive(source, other);
+            }
+            (_, Some(replaced)) => {
+                self.lost_name(target.parent, target.name, replaced, pin);
+                self.leave(source, moved);
+            }
+            (_, None) => self.leave(source, moved),
+        }
+        self.arrive(target, moved);
+    }
+
+    fn leave(&self, spot: &Spot<'_>, inode: &Arc<Inode>) {
+        self.table.remove_name(spot.parent.ino, spot.name);
+        inode.state_mut().names.retain(|(parent, name)| parent.ino != spot.parent.ino || name != spot.name);
+    }
+
+    fn arrive(&self, spot: &Spot<'_>, inode: &Arc<Inode>) {
+        self.table.add_name(spot.parent, spot.name, inode);
+        cut_off(inode);
+    }
+}
+
+/// A moved object has nothing to do with lower layers any more: it is wholly in the upper.
+fn cut_off(inode: &Arc<Inode>) {
+    let mut state = inode.state_mut();
+    if matches!(state.upper, Upper::Dir(_)) {
+        state.lowers = [].into();
+    }
+}
+
+/// A directory cannot move into itself, and a directory that holds the source is not empty.
+fn refuse_loops(
+    moved: &Arc<Inode>,
+    to: &Arc<Inode>,
+    target: Option<&Arc<Inode>>,
+    from: &Arc<Inode>,
+) -> Result<()> {
+    if is_within(to, moved) {
+        return Err(Error::new(ErrorKind::Invalid, "rename"));
+    }
+    if target.is_some_and(|target| is_within(from, target)) {
+        return Err(Error::new(ErrorKind::NotEmpty, "rename"));
+    }
+    Ok(())
+}
+
+/// Whether `inode` is `ancestor` or below it.
+fn is_within(inode: &Arc<Inode>, ancestor: &Arc<Inode>) -> bool {
+    let mut at = Some(inode.clone());
+    while let Some(current) = at {
+        if Arc::ptr_eq(&current, ancestor) {
+            return true;
+        }
+        at = current.first_name().map(|(parent, _)| parent);
+    }
+    false
+}
+
+/// POSIX: a rename of one name of an object to another of the same does nothing.
+fn same_object(mode: RenameMode) -> Result<()> {
+    match mode {
+        RenameMode::NoReplace => Err(Error::new(ErrorKind::Exists, "rename")),
+        RenameMode::Replace | RenameMode::Exchange => Ok(()),
+    }
+}
+
+type Guard<'a> = tokio::sync::RwLockWriteGuard<'a, ()>;
+
+/// Locks two directories, an ancestor first, else by number. The rename lock is held, so the order stays.
+async fn lock_both<'a>(a: &'a Arc<Inode>, b: &'a Arc<Inode>) -> (Guard<'a>, Option<Guard<'a>>) {
+    if Arc::ptr_eq(a, b) {
+        return (a.lock.write().await, None);
+    }
+    let a_first = is_within(b, a) || (!is_within(a, b) && a.ino < b.ino);
+    let (first, second) = if a_first { (a, b) } else { (b, a) };
+    let first = first.lock.write().await;
+    (first, Some(second.lock.write().await))
+}
+
+/// Locks the objects at both ends by number; neither is an ancestor of a directory that is locked already.
+async fn lock_children(children: [Option<&Arc<Inode>>; 2]) -> Vec<Guard<'_>> {
+    let mut children: Vec<_> = children.into_iter().flatten().collect();
+    children.sort_by_key(|inode| inode.ino);
+    let mut guards = Vec::new();
+    for child in children {
+        guards.push(child.lock.write().await);
+    }
+    guards
+}

@@ -1,0 +1,1 @@
+//! The union on the reference layers.
