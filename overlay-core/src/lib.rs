@@ -4,9 +4,13 @@
 //! Start at [`layer`] to write a layer type of your own, at [`stack`] and `overlay` to merge some.
 
 pub mod attr;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod entry;
 pub mod error;
 pub mod layer;
+pub mod marker;
+pub mod memory;
 pub mod name;
 pub mod spec;
 pub mod stack;

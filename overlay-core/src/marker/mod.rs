@@ -1,0 +1,3 @@
+//! On-disk encodings of deletions: how layers say that a name is gone or that a directory hides those below.
+
+pub mod oci;
