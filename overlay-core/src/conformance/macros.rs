@@ -94,7 +94,70 @@ macro_rules! upper_suite {
     };
     ($module:ident, $make:expr, $can:expr $(,)?) => {
         $crate::__promises! { $module, $make, $can, check_upper, upper,
-
+            root_and_work_are_empty_at_first
+            work_is_not_in_the_tree
+            the_tree_can_be_read_as_a_layer
+            create_makes_an_empty_file
+            a_taken_name_is_refused
+            make_makes_a_directory
+            make_makes_a_symlink
+            make_makes_nodes
+            link_gives_a_second_name
+            unlink_removes_all_but_directories
+            rmdir_removes_empty_directories_only
+            a_removed_directory_takes_no_names
+            a_whiteout_is_a_whiteout
+            opaque_is_set_and_seen
+            opening_another_kind_fails
+            directories_count_their_links
+            sync_succeeds
+            rename_moves
+            rename_replaces
+            rename_replaces_a_whiteout
+            whiteouts_can_be_renamed
+            replace_refuses_what_posix_refuses
+            replace_counts_whiteouts
+            no_replace_refuses_a_taken_name
+            exchange_swaps
+            exchange_needs_both_names
+            whiteout_is_left_at_the_source
+            no_directory_goes_into_itself
+            renaming_to_the_same_object_does_nothing
+            rename_crosses_directories
+            rename_publishes_from_work
+            handles_survive_renames
+            files_survive_being_replaced
+            foreign_directories_are_refused
+            writes_are_read_everywhere
+            writes_beyond_the_end_leave_zeros
+            empty_writes_change_nothing
+            large_writes_are_whole
+            concurrent_writes_do_not_mix
+            files_outlive_unlink
+            seek_finds_what_is_written
+            allocations_do_what_they_say
+            reserved_space_reads_as_zeros
+            copy_range_copies
+            copy_range_takes_foreign_files
+            reflink_is_all_or_nothing
+            offsets_have_an_end
+            modes_are_set
+            owners_are_set
+            times_are_set
+            times_of_links_are_set
+            now_is_now
+            sizes_are_set
+            an_empty_change_changes_nothing
+            attributes_are_set_together
+            attributes_of_absent_names_fail
+            changes_move_the_times
+            attribute_changes_move_ctime_only
+            xattrs_are_set_and_removed
+            pins_outlive_unlink
+            pins_follow_renames
+            pins_hold_links_themselves
+            files_set_their_attributes
+            flags_are_set_or_refused
         }
     };
 }

@@ -8,14 +8,18 @@
     reason = "a broken promise is a panic: that is what a test is"
 )]
 
+mod faults;
+mod faulty;
 mod fill;
 pub mod lower;
 mod macros;
 mod sample;
 mod suite;
 mod tree;
+pub mod upper;
 mod walk;
 
+pub use self::faults::{Call, Faults};
 pub use self::suite::{Subject, block_on, check_layer, check_upper};
 pub use self::tree::{Capabilities, Row, Tree, What, names};
 pub use crate::{layer_suite, upper_suite};

@@ -10,6 +10,7 @@ use crate::conformance::walk::{fails, name};
 use crate::entry::Found;
 use crate::error::Kind as ErrorKind;
 use crate::layer::Layer;
+use crate::name::Name;
 
 type Lower = Subject<dyn Layer>;
 
@@ -44,9 +45,9 @@ pub async fn lists_are_exact(t: &Lower) {
     let dirs = t.tree.rows().iter().filter(|row| row.what == What::Dir).map(|row| row.path.as_slice());
     for path in dirs.chain([&b""[..]]) {
         let declared = t.tree.rows().iter().filter(|row| row.split().0 == path).map(|row| row.split().1);
-        let declared: BTreeSet<Vec<u8>> = declared.map(<[u8]>::to_vec).collect();
+        let declared: BTreeSet<Name> = declared.map(name).collect();
         let listed = t.dir(path).await.list().await.unwrap();
-        let unique: BTreeSet<Vec<u8>> = listed.iter().map(|row| row.name.as_bytes().to_vec()).collect();
+        let unique: BTreeSet<Name> = listed.iter().map(|row| row.name.clone()).collect();
         assert_eq!(listed.len(), unique.len(), "a name is listed twice in {}", path.escape_ascii());
         assert_eq!(unique, declared, "in {}", path.escape_ascii());
     }
