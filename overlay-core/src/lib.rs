@@ -4,12 +4,15 @@
 //! Start at [`layer`] to write a layer type of your own, at [`stack`] and `overlay` to merge some.
 
 pub mod attr;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod copy_up;
 pub mod entry;
 pub mod error;
 pub mod layer;
 pub mod local;
 pub mod marker;
+pub mod memory;
 pub mod merge;
 pub mod name;
 pub mod overlay;

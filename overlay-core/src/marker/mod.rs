@@ -1,3 +1,4 @@
-//! How layers write down that a name is deleted or a directory is opaque.
+//! On-disk encodings of deletions: how layers say that a name is gone or that a directory hides those below.
 
 pub mod kernel;
+pub mod oci;
