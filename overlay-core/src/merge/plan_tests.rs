@@ -52,9 +52,10 @@ fn play(plan: RenamePlan, mut source: Held, mut target: Held) -> Result<(Held, H
         mark_opaque(&mut target);
     }
     if plan.clear_target
-        && let Held::Object { bare, .. } = &mut target {
-            *bare = true;
-        }
+        && let Held::Object { bare, .. } = &mut target
+    {
+        *bare = true;
+    }
     let is_dir = |held| matches!(held, Held::Object { dir: true, .. });
     match plan.how {
         Rename::Exchange if source == Held::Nothing || target == Held::Nothing => return Err("ENOENT"),

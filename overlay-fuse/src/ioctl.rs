@@ -1,0 +1,58 @@
+//! The inode-flag ioctls; every other one is unknown and answered ENOTTY, as the kernel's copy-up wants it.
+//!
+//! Numbers and structures: `linux/fs.h`. The kernel translates its callers' `long` to 32 bits before it asks.
+
+use overlay_core::error::{Error, Kind, Result};
+use overlay_core::overlay::Overlay;
+
+const GETFLAGS: u32 = 0x8008_6601;
+const SETFLAGS: u32 = 0x4008_6602;
+const FSGETXATTR: u32 = 0x801c_581f;
+
+/// Bytes of `struct fsxattr`.
+const FSXATTR_LEN: usize = 28;
+
+/// (`FS_*_FL` of GETFLAGS, `FS_XFLAG_*` of FSGETXATTR) for what both know.
+const FLAGS: [(u32, u32); 6] = [
+    (0x0000_0008, 0x0000_0020), // sync
+    (0x0000_0010, 0x0000_0008), // immutable
+    (0x0000_0020, 0x0000_0010), // append
+    (0x0000_0040, 0x0000_0080), // no dump
+    (0x0000_0080, 0x0000_0040), // no atime
+    (0x2000_0000, 0x0000_0200), // inherit the project
+];
+
+/// The bytes that answer an ioctl.
+pub(crate) async fn ioctl(overlay: &Overlay, ino: u64, command: u32, input: &[u8]) -> Result<Vec<u8>> {
+    match command {
+        GETFLAGS => Ok(overlay.flags(ino).await?.to_ne_bytes().to_vec()),
+        FSGETXATTR => Ok(fsxattr(overlay.flags(ino).await?)),
+        SETFLAGS => {
+            let bytes = input.first_chunk::<4>().ok_or_else(|| Error::new(Kind::Invalid, "setflags"))?;
+            overlay.set_flags(ino, u32::from_ne_bytes(*bytes)).await?;
+            Ok(Vec::new())
+        }
+        _ => Err(Error::new(Kind::NotTty, "ioctl")),
+    }
+}
+
+/// `struct fsxattr` with the flags alone: extent sizes and projects are the upper file system's affair.
+fn fsxattr(flags: u32) -> Vec<u8> {
+    let known = FLAGS.into_iter().filter(|(flag, _)| flags & flag != 0);
+    let xflags = known.fold(0, |xflags, (_, xflag)| xflags | xflag);
+    let mut out = vec![0; FSXATTR_LEN];
+    out[..4].copy_from_slice(&u32::to_ne_bytes(xflags));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_translated_and_unknown_ones_left_out() {
+        let out = fsxattr(0x10 | 0x80 | 0x8_0000);
+        assert_eq!(out.len(), FSXATTR_LEN);
+        assert_eq!(out[..4], u32::to_ne_bytes(0x48));
+    }
+}
