@@ -18,9 +18,8 @@ struct At(Arc<BTreeMap<Vec<u8>, Bytes>>, Vec<u8>);
 impl At {
     /// The place of a child, whether or not there is something.
     fn child(&self, name: &Name) -> Self {
-        let path =
-            if self.1.is_empty() { name.as_bytes().into() } else { [&self.1, name.as_bytes()].join(&b'/') };
-        Self(self.0.clone(), path)
+        let slash: &[u8] = if self.1.is_empty() { b"" } else { b"/" };
+        Self(self.0.clone(), [&self.1, slash, name.as_bytes()].concat())
     }
 
     /// The rest of every path that goes through this directory.
@@ -35,21 +34,17 @@ impl At {
         self.1.hash(&mut hasher);
         let attr = |kind, mode, size| Attr::new(kind, hasher.finish(), mode, size, Time::default());
         let file = self.0.get(&self.1).map(|bytes| attr(Kind::File, 0o444, bytes.len() as u64));
-        file.or_else(|| {
-            (self.1.is_empty() || self.below().next().is_some()).then(|| attr(Kind::Dir, 0o555, 0))
-        })
+        let is_dir = || self.1.is_empty() || self.below().next().is_some();
+        file.or_else(|| is_dir().then(|| attr(Kind::Dir, 0o555, 0)))
     }
 
     /// The place of a child that must be a `kind`.
     fn open(&self, name: &Name, kind: Kind) -> Result<Arc<Self>> {
         let child = self.child(name);
-        let error = match child.stat() {
-            Some(attr) if attr.kind == kind => return Ok(Arc::new(child)),
-            Some(attr) if attr.is_dir() => ErrorKind::IsDir,
-            Some(_) => ErrorKind::NotDir,
-            None => ErrorKind::NotFound,
-        };
-        Err(Error::new(error, "open").at(name))
+        let fail = |error| Error::new(error, "open").at(name);
+        let found = child.stat().ok_or_else(|| fail(ErrorKind::NotFound))?.kind;
+        let wrong = if kind == Kind::Dir { ErrorKind::NotDir } else { ErrorKind::IsDir };
+        if found == kind { Ok(Arc::new(child)) } else { Err(fail(wrong)) }
     }
 }
 

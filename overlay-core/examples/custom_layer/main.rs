@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bundle::Bundle;
 use bytes::Bytes;
+use overlay_core::attr::Kind;
 use overlay_core::conformance::block_on;
 use overlay_core::{Dir, Layer, Result};
 
@@ -18,12 +19,12 @@ fn main() -> Result<()> {
 }
 
 async fn print(root: Arc<dyn Dir>) -> Result<()> {
-    let mut todo = vec![(root, 0)];
-    while let Some((dir, depth)) = todo.pop() {
+    let mut todo = vec![(root, String::new())];
+    while let Some((dir, path)) = todo.pop() {
         for row in dir.list().await? {
-            println!("{}{} {:?}", "  ".repeat(depth), row.name, row.kind);
-            if row.kind == overlay_core::attr::Kind::Dir {
-                todo.push((dir.dir(&row.name).await?, depth + 1));
+            println!("{path}/{}", row.name);
+            if row.kind == Kind::Dir {
+                todo.push((dir.dir(&row.name).await?, format!("{path}/{}", row.name)));
             }
         }
     }
