@@ -86,7 +86,10 @@ pub async fn concurrent_writes_do_not_mix(t: &Upper) {
 /// An open file survives the removal of its name, for reading, writing and attributes.
 pub async fn files_outlive_unlink(t: &Upper) {
     let file = file(t, "f", b"still").await;
-    t.layer.upper_root().await.unwrap().unlink(&name("f")).await.unwrap();
+    let root = t.layer.upper_root().await.unwrap();
+    let other = root.upper_file(&name("f")).await.unwrap();
+    root.unlink(&name("f")).await.unwrap();
+    drop(other);
     file.write_at(5, b" here").await.unwrap();
     assert_eq!(all(&file).await, b"still here");
     assert_eq!(Node::attr(&*file).await.unwrap().nlink, 0);
