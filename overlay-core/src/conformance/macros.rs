@@ -1,10 +1,10 @@
 //! The macros that make one test of each promise. The promises' names stand here once more, as a macro cannot list a
 //! module; a test compares.
 
-/// Tests every promise of a [`Layer`], each by a test of its own.
+/// Tests every promise of a [`Layer`](crate::Layer), each by a test of its own.
 ///
-/// `make` is called once a test with the [`Tree`] that the layer shall hold, and returns the layer with a guard that
-/// is dropped after the test (a temporary directory, a server; `()` if nothing). `can` says what the layer type can
+/// `make` is called once a test with the [`Tree`](crate::conformance::Tree) that the layer shall hold, and
+/// returns the layer with a guard that is dropped after the test (a temporary directory, a server; `()` if nothing). `can` says what the layer type can
 /// hold; without it, all.
 ///
 /// ```
@@ -74,7 +74,7 @@ macro_rules! layer_suite {
     };
 }
 
-/// Tests every promise of an [`UpperLayer`], each by a test of its own.
+/// Tests every promise of an [`UpperLayer`](crate::UpperLayer), each by a test of its own.
 ///
 /// `make` is called once a test and returns an empty upper with a guard that is dropped after the test. `can` says
 /// what the upper can hold and the process may do; without it, all.

@@ -155,6 +155,13 @@ impl Tree {
         self
     }
 
+    /// Adds an object as it is; its directory must be there.
+    #[must_use]
+    pub fn push(mut self, row: Row) -> Self {
+        self.rows.push(row);
+        self
+    }
+
     /// Adds a directory.
     #[must_use]
     pub fn dir(self, path: impl AsRef<[u8]>) -> Self {

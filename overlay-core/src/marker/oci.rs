@@ -161,3 +161,6 @@ fn visible_target<'a>(target: Target<'a>, op: &'static str) -> Result<Target<'a>
     }
     Ok(target)
 }
+
+#[cfg(test)]
+mod tests;

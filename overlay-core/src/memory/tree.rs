@@ -145,6 +145,12 @@ impl Tree {
         Ok(())
     }
 
+    /// How many objects there are, those without a name included.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.inodes.len()
+    }
+
     /// Sets all times of all objects.
     pub(super) fn set_all_times(&mut self, time: Time) {
         self.inodes.values_mut().for_each(|inode| inode.set_times(time));

@@ -90,7 +90,8 @@ pub async fn make_makes_a_directory(t: &Upper) {
 /// A link keeps its target byte for byte.
 pub async fn make_makes_a_symlink(t: &Upper) {
     let root = t.layer.upper_root().await.unwrap();
-    let targets: [&[u8]; 4] = [b"a", b"../..//x/./", b"/abs\xff\n", &[b'l'; 4095]];
+    // XFS stores no more than 1024 bytes of a target.
+    let targets: [&[u8]; 4] = [b"a", b"../..//x/./", b"/abs\xff\n", &[b'l'; 1023]];
     for (number, target) in targets.into_iter().enumerate().filter(|_| t.can.symlinks) {
         let name = name(number.to_string());
         root.make(&name, &Make::Symlink(target.to_vec())).await.unwrap();
