@@ -152,6 +152,9 @@ fn write_token(after: &After) -> String {
 /// What a token stands for; `None` if it is none of ours.
 pub(super) fn read_token(token: &str) -> Option<After> {
     let (kind, hex) = token.split_at_checked(1)?;
+    if hex.len() % 2 != 0 {
+        return None;
+    }
     let digits = hex.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).ok());
     let bytes = digits.map(|digits| u8::from_str_radix(digits?, 16).ok()).collect::<Option<Vec<_>>>()?;
     let text = String::from_utf8(bytes).ok()?;
