@@ -38,8 +38,13 @@ impl Failure {
     }
 
     /// The object is not what the listing said.
-    pub(crate) fn stale(sentence: &str) -> Self {
+    pub(crate) fn stale(sentence: impl Into<Arc<str>>) -> Self {
         Self::new(Kind::Stale, sentence)
+    }
+
+    /// With what may be the reason of a first request's failure, where the server did not say.
+    pub(crate) fn hinted(self, hint: &str) -> Self {
+        if self.kind != Kind::Io { self } else { Self::new(self.kind, format!("{}{hint}", self.sentence)) }
     }
 
     /// The failure as an error of operation `op` in the layer.
@@ -56,8 +61,18 @@ impl fmt::Display for Failure {
 
 impl StdError for Failure {}
 
-/// The failure that `error` stands for. `status` is the last answer of the server, where it gave one;
-/// `credentials` names the variables that hold them.
+/// Words of a store for the sentences of its failures.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Words {
+    /// What holds the objects: a bucket, a directory.
+    pub(crate) container: &'static str,
+    /// What to check when access is denied.
+    pub(crate) credentials: &'static str,
+    /// What may be the reason when the first request gets no answer.
+    pub(crate) hint: &'static str,
+}
+
+/// The failure that `error` stands for. `status` is the last answer of the server, where it gave one.
 ///
 /// The sentence is made here from status, code and innermost cause. The store's own text is not passed on: it
 /// holds URLs, and with some stores these are signed.
@@ -65,7 +80,7 @@ pub(crate) fn failure(
     asked: Asked,
     error: &object_store::Error,
     status: Option<&Status>,
-    credentials: &str,
+    words: &Words,
 ) -> Failure {
     use object_store::Error as E;
     match error {
@@ -77,8 +92,8 @@ pub(crate) fn failure(
     }
     let code = status.map(|status| status.code).or_else(|| implied_status(error));
     match code {
-        Some(code @ (401 | 403)) => denied(code, status, credentials),
-        Some(404) => gone(asked, status),
+        Some(code @ (401 | 403)) => denied(code, status, words),
+        Some(404) => gone(asked, status, words),
         Some(412 | 416) => changed(),
         Some(code @ 300..=399) => Failure::new(
             Kind::Io,
@@ -104,20 +119,22 @@ fn changed() -> Failure {
     Failure::stale("the object was changed in the store")
 }
 
-fn denied(code: u16, status: Option<&Status>, credentials: &str) -> Failure {
-    let sentence = format!("access denied ({code}{}): check {credentials}", reason(status));
+fn denied(code: u16, status: Option<&Status>, words: &Words) -> Failure {
+    let sentence = format!("access denied ({code}{}): check {}", reason(status), words.credentials);
     Failure::new(Kind::Access, sentence)
 }
 
-fn gone(asked: Asked, status: Option<&Status>) -> Failure {
-    let no_object = status.and_then(|status| status.reason.as_deref()) == Some("NoSuchKey");
-    match asked {
-        Asked::Open => Failure::new(Kind::NotFound, "the bucket does not exist"),
-        Asked::Read if no_object || status.is_none_or(|status| status.reason.is_none()) => {
+fn gone(asked: Asked, status: Option<&Status>, words: &Words) -> Failure {
+    let container = words.container;
+    let code = status.and_then(|status| status.reason.as_deref());
+    match (asked, code) {
+        (Asked::Open, _) => Failure::new(Kind::NotFound, format!("the {container} does not exist")),
+        (Asked::Read, None | Some("NoSuchKey" | "BlobNotFound")) => {
             Failure::stale("the object was removed from the store")
         }
-        Asked::Read => Failure::stale("the object or its bucket was removed from the store"),
-        Asked::List => Failure::stale("the bucket or directory was removed from the store"),
+        (Asked::Read | Asked::List, _) => {
+            Failure::stale(format!("the {container} was removed from the store"))
+        }
     }
 }
 
@@ -131,13 +148,19 @@ fn root_cause(error: &object_store::Error) -> String {
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    cause.to_string()
+    let text = cause.to_string();
+    text.lines().next().unwrap_or_default().chars().take(CAUSE_MAX).collect()
 }
+
+/// The longest cause that is repeated, characters: some servers answer with a whole page.
+const CAUSE_MAX: usize = 200;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use object_store::Error as E;
+
+    const WORDS: Words = Words { container: "bucket", credentials: "THE_KEY", hint: " (why)" };
 
     fn generic(text: &str) -> E {
         E::Generic { store: "S3", source: text.into() }
@@ -148,7 +171,7 @@ mod tests {
     }
 
     fn kind_of(asked: Asked, error: &E, status: Option<Status>) -> Kind {
-        failure(asked, error, status.as_ref(), "X").kind
+        failure(asked, error, status.as_ref(), &WORDS).kind
     }
 
     #[test]
@@ -172,8 +195,8 @@ mod tests {
 
     #[test]
     fn variants_have_their_kinds_where_no_answer_was_seen() {
-        let (path, source) = || -> (String, Box<dyn StdError + Send + Sync>) { ("k".into(), "s".into()) }();
-        assert_eq!(kind_of(Asked::Read, &E::NotFound { path, source }, None), Kind::Stale);
+        let error = E::NotFound { path: "k".into(), source: "s".into() };
+        assert_eq!(kind_of(Asked::Read, &error, None), Kind::Stale);
         let error = E::PermissionDenied { path: "k".into(), source: "s".into() };
         assert_eq!(kind_of(Asked::Read, &error, None), Kind::Access);
         let error = E::Precondition { path: "k".into(), source: "s".into() };
@@ -183,13 +206,22 @@ mod tests {
     }
 
     #[test]
+    fn causes_are_short_and_hints_are_for_the_prompt() {
+        let page = format!("{}\n<html>", "x".repeat(500));
+        let failure = failure(Asked::Open, &generic(&page), None, &WORDS);
+        assert_eq!(failure.to_string(), format!("no answer: {}", "x".repeat(200)));
+        assert!(failure.hinted(WORDS.hint).to_string().ends_with("x (why)"));
+        assert_eq!(Failure::stale("gone").hinted(WORDS.hint).to_string(), "gone");
+    }
+
+    #[test]
     fn the_sentence_names_the_variables_and_the_reason() {
         let denied = failure(
             Asked::Open,
             &generic("http://host/?sig=SECRET"),
             Some(&status(403, "SignatureDoesNotMatch")),
-            "AWS_ACCESS_KEY_ID",
+            &WORDS,
         );
-        assert_eq!(denied.to_string(), "access denied (403 SignatureDoesNotMatch): check AWS_ACCESS_KEY_ID");
+        assert_eq!(denied.to_string(), "access denied (403 SignatureDoesNotMatch): check THE_KEY");
     }
 }

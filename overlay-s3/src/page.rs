@@ -58,7 +58,7 @@ pub(crate) async fn list(
 ) -> Result<Page, Failure> {
     context.counters.list();
     let answer = Answer::default();
-    let fail = |error| failure(asked, &error, answer.status().as_ref(), context.store.credentials);
+    let fail = |error| failure(asked, &error, answer.status().as_ref(), &context.store.words);
     within(context.settings.timeout, async {
         match &context.store.lister {
             Lister::Pages(store) => {

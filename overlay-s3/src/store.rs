@@ -14,6 +14,7 @@ use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
+use crate::error::Words;
 use crate::url::{Place, Plan, Reach};
 use crate::wire::Connector;
 
@@ -25,8 +26,7 @@ pub(crate) type Environment = BTreeMap<String, String>;
 pub(crate) struct Store {
     pub(crate) objects: Arc<dyn ObjectStore>,
     pub(crate) lister: Lister,
-    /// What to check when access is denied.
-    pub(crate) credentials: &'static str,
+    pub(crate) words: Words,
 }
 
 /// How a store lists keys.
@@ -41,12 +41,13 @@ pub(crate) enum Lister {
 impl Store {
     /// A store that a program has already.
     pub(crate) fn whole(objects: Arc<dyn ObjectStore>) -> Self {
-        Self { objects, lister: Lister::Directories, credentials: "the credentials of the store" }
+        let words = Words { container: "directory", credentials: "the credentials of the store", hint: "" };
+        Self { objects, lister: Lister::Directories, words }
     }
 
-    fn paged(store: impl ObjectStore + PaginatedListStore, credentials: &'static str) -> Self {
+    fn paged(store: impl ObjectStore + PaginatedListStore, words: Words) -> Self {
         let store = Arc::new(store);
-        Self { objects: store.clone(), lister: Lister::Pages(store), credentials }
+        Self { objects: store.clone(), lister: Lister::Pages(store), words }
     }
 }
 
@@ -71,6 +72,9 @@ fn install_tls() {
     }
 }
 
+/// Without keys the role of the machine is asked for; elsewhere than in its cloud nobody answers.
+const NO_KEYS: &str = " (AWS_ACCESS_KEY_ID is not set; anonymous=true reads a public bucket without)";
+
 fn s3(bucket: &str, reach: &Reach, timeout: Duration, env: &Environment) -> object_store::Result<Store> {
     const ENDPOINTS: [&str; 3] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
     let endpoint = reach.endpoint.as_ref().or_else(|| ENDPOINTS.iter().find_map(|key| env.get(*key)));
@@ -91,7 +95,9 @@ fn s3(bucket: &str, reach: &Reach, timeout: Duration, env: &Environment) -> obje
         builder = builder.with_skip_signature(true);
     }
     let builder = builder.with_bucket_name(bucket).with_retry(retry(timeout)).with_http_connector(Connector);
-    Ok(Store::paged(builder.build()?, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"))
+    let credentials = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
+    let hint = if reach.anonymous || env.contains_key("AWS_ACCESS_KEY_ID") { "" } else { NO_KEYS };
+    Ok(Store::paged(builder.build()?, Words { container: "bucket", credentials, hint }))
 }
 
 fn gcs(bucket: &str, reach: &Reach, timeout: Duration, env: &Environment) -> object_store::Result<Store> {
@@ -107,7 +113,8 @@ fn gcs(bucket: &str, reach: &Reach, timeout: Duration, env: &Environment) -> obj
         builder = builder.with_skip_signature(true);
     }
     let builder = builder.with_bucket_name(bucket).with_retry(retry(timeout)).with_http_connector(Connector);
-    Ok(Store::paged(builder.build()?, "GOOGLE_APPLICATION_CREDENTIALS"))
+    let credentials = "GOOGLE_APPLICATION_CREDENTIALS";
+    Ok(Store::paged(builder.build()?, Words { container: "bucket", credentials, hint: "" }))
 }
 
 fn azure(
@@ -129,14 +136,16 @@ fn azure(
     }
     let builder =
         builder.with_container_name(container).with_retry(retry(timeout)).with_http_connector(Connector);
-    Ok(Store::paged(builder.build()?, "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY"))
+    let credentials = "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY";
+    Ok(Store::paged(builder.build()?, Words { container: "container", credentials, hint: "" }))
 }
 
 fn http(url: &str, timeout: Duration) -> object_store::Result<Store> {
     let options = client(Some(&url.to_owned()), &Reach::default(), timeout);
-    let store =
-        HttpBuilder::new().with_url(url).with_client_options(options).with_retry(retry(timeout)).build()?;
-    Ok(Store { credentials: "that the server lets anyone read", ..Store::whole(Arc::new(store)) })
+    let builder = HttpBuilder::new().with_url(url).with_client_options(options);
+    let store = builder.with_retry(retry(timeout)).with_http_connector(Connector).build()?;
+    let store = Store::whole(Arc::new(store));
+    Ok(Store { words: Words { credentials: "that anyone may read it", ..store.words }, ..store })
 }
 
 /// The settings that the environment holds for a store; variables that it does not know are other programs'.

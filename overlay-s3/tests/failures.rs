@@ -1,4 +1,5 @@
 //! Servers that refuse, stall or are gone: errors of the right kind, in time, and never absence.
+#![allow(clippy::unwrap_used)]
 #![cfg(feature = "server")]
 
 mod common;

@@ -1,4 +1,5 @@
 //! Directories over the real protocol: what is shown, and how many requests it takes.
+#![allow(clippy::unwrap_used)]
 #![cfg(feature = "server")]
 
 mod common;

@@ -1,4 +1,5 @@
 //! Keys that a file system cannot show, and keys that only look as if: over the real protocol.
+#![allow(clippy::unwrap_used)]
 #![cfg(feature = "server")]
 
 mod common;

@@ -1,4 +1,5 @@
 //! Content over the real protocol: every byte right, and few requests.
+#![allow(clippy::unwrap_used)]
 #![cfg(feature = "server")]
 
 mod common;

@@ -19,8 +19,8 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
-    pub(crate) fn new(context: &Arc<Context>, node: &Arc<DirNode>) -> Arc<dyn Dir> {
-        Arc::new(Self { context: context.clone(), node: node.clone() })
+    pub(crate) fn new(context: &Arc<Context>, node: &Arc<DirNode>) -> Self {
+        Self { context: context.clone(), node: node.clone() }
     }
 
     async fn listing(&self, op: &'static str) -> Result<Arc<Listing>> {
@@ -63,7 +63,7 @@ impl Dir for Handle {
 
     async fn dir(&self, name: &Name) -> Result<Arc<dyn Dir>> {
         match self.node("opendir", name).await? {
-            Node::Dir(node) => Ok(Self::new(&self.context, &node)),
+            Node::Dir(node) => Ok(Arc::new(Self::new(&self.context, &node))),
             Node::File { .. } => Err(self.error(Kind::NotDir, "opendir", name)),
         }
     }

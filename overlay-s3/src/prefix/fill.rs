@@ -15,7 +15,8 @@ use crate::store::Lister;
 /// The root directory, with its first page: the one request that shows that the bucket is there.
 pub(crate) async fn open(context: &Arc<Context>, key: String) -> Result<Arc<DirNode>, Failure> {
     let scope = first_scope(context);
-    let page = page::list(context, Asked::Open, &key, scope, From::Start).await?;
+    let page = page::list(context, Asked::Open, &key, scope, From::Start).await;
+    let page = page.map_err(|failure| failure.hinted(context.store.words.hint))?;
     let ino = tree::ino(context, &key);
     let state = if page.next.is_some() {
         State::Begun(page)

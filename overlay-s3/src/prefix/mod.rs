@@ -38,6 +38,14 @@ pub(crate) struct Context {
     inos: Mutex<Inos>,
 }
 
+impl Context {
+    pub(crate) fn new(store: Store, label: Arc<str>, settings: Settings, ahead_kib: usize) -> Self {
+        let ahead = Arc::new(Semaphore::new(ahead_kib));
+        let (counters, inos) = (Counters::default(), Mutex::default());
+        Self { store, label, settings, counters, ahead, opened: now(), inos }
+    }
+}
+
 /// A prefix of an object store, shown as a tree.
 ///
 /// The objects must not change while the layer is in use. A file whose object was replaced or removed answers
@@ -76,15 +84,7 @@ impl PrefixLayer {
         label: Arc<str>,
         settings: Settings,
     ) -> Result<Self> {
-        let context = Arc::new(Context {
-            store,
-            label,
-            settings,
-            counters: Counters::default(),
-            ahead: Arc::new(Semaphore::new(AHEAD_KIB)),
-            opened: now(),
-            inos: Mutex::default(),
-        });
+        let context = Arc::new(Context::new(store, label, settings, AHEAD_KIB));
         let key = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
         let root = fill::open(&context, key).await.map_err(|failure| failure.of("open", &context.label))?;
         Ok(Self { context, root })
@@ -103,7 +103,7 @@ impl Layer for PrefixLayer {
     }
 
     async fn root(&self) -> Result<Arc<dyn Dir>> {
-        Ok(dir::Handle::new(&self.context, &self.root))
+        Ok(Arc::new(dir::Handle::new(&self.context, &self.root)))
     }
 }
 

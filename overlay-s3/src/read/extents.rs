@@ -139,3 +139,75 @@ fn extent(source: &Arc<Source>, range: Range<u64>, room: Option<OwnedSemaphorePe
         .shared();
     Extent { range, flight, task: abort, used: 0, _room: room }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::page::{self, From, Scope};
+    use crate::prefix::Context;
+    use crate::store::Store;
+    use object_store::memory::InMemory;
+    use object_store::path::Path;
+    use object_store::{ObjectStore, ObjectStoreExt};
+
+    const MIB: u64 = 1 << 20;
+
+    /// An object of `size` bytes in memory, in a layer that may read `ahead_kib` ahead.
+    async fn source(size: u64, ahead_kib: usize) -> Arc<Source> {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let path = Path::from("f");
+        store.put(&path, vec![7; size as usize].into()).await.unwrap();
+        let context =
+            Arc::new(Context::new(Store::whole(store), "test".into(), Default::default(), ahead_kib));
+        let page = page::list(&context, crate::error::Asked::List, "", Scope::Children, From::Start).await;
+        let facts = Arc::new(page.unwrap().objects.remove(0).1);
+        Arc::new(Source { context, path, facts })
+    }
+
+    async fn settle(pieces: Vec<Piece>) {
+        for piece in pieces {
+            let bytes = piece.flight.await.unwrap();
+            assert_eq!(bytes.len() as u64, piece.range.end - piece.range.start);
+        }
+    }
+
+    fn held(extents: &Extents) -> u64 {
+        extents.held.iter().map(|extent| extent.range.end - extent.range.start).sum()
+    }
+
+    #[tokio::test]
+    async fn memory_is_bounded_and_given_back() {
+        let source = source(96 * MIB, 64 << 10).await;
+        let mut extents = Extents::default();
+        let mut most = 0;
+        for at in 0..96 {
+            settle(extents.read(at * MIB..(at + 1) * MIB, &source)).await;
+            most = most.max(held(&extents));
+        }
+        assert!(most > 8 * MIB && most <= HELD_MAX + 8 * MIB, "{most}");
+        assert!(source.context.ahead.available_permits() < 64 << 10);
+        drop(extents);
+        assert_eq!(source.context.ahead.available_permits(), 64 << 10);
+    }
+
+    #[tokio::test]
+    async fn without_room_a_read_gets_what_it_asks_for() {
+        let source = source(8 * MIB, 0).await;
+        let mut extents = Extents::default();
+        for at in 0..64 {
+            settle(extents.read(at * MIB / 8..(at + 1) * MIB / 8, &source)).await;
+        }
+        assert_eq!(source.context.counters.snapshot().bytes_read, 8 * MIB, "all of it, and once");
+    }
+
+    #[tokio::test]
+    async fn scattered_reads_are_bounded_too() {
+        let source = source(96 * MIB, 1 << 20).await;
+        let mut extents = Extents::default();
+        for at in 0..600 {
+            let offset = at * 7919 * 4096 % (95 * MIB);
+            settle(extents.read(offset..offset + MIB / 2, &source)).await;
+        }
+        assert!(held(&extents) <= HELD_MAX + 8 * MIB, "{}", held(&extents));
+    }
+}

@@ -33,8 +33,8 @@ impl Source {
 
     async fn ask(&self, range: &Range<u64>) -> Result<Bytes, Failure> {
         let answer = Answer::default();
-        let credentials = self.context.store.credentials;
-        let fail = |error| failure(Asked::Read, &error, answer.status().as_ref(), credentials);
+        let words = &self.context.store.words;
+        let fail = |error| failure(Asked::Read, &error, answer.status().as_ref(), words);
         let result = self.context.store.objects.get_opts(&self.path, self.options(range, &answer)).await;
         let result = result.map_err(fail)?;
         self.check(&result)?;

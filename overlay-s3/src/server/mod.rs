@@ -8,7 +8,6 @@ mod s3;
 mod uploads;
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -156,19 +155,17 @@ async fn connection(stream: TcpStream, service: S3Service, control: Arc<Control>
     }
 }
 
-fn answer(
+async fn answer(
     request: http::Request<hyper::body::Incoming>,
     service: S3Service,
     control: Arc<Control>,
-) -> impl Future<Output = Result<s3s::HttpResponse, Infallible>> {
-    async move {
-        control.admit().await;
-        let answered = hyper::service::Service::call(&service, request).await;
-        Ok(answered.unwrap_or_else(|error| {
-            tracing::warn!(?error, "a request failed outside of S3");
-            let mut response = s3s::HttpResponse::default();
-            *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
-            response
-        }))
-    }
+) -> Result<s3s::HttpResponse, Infallible> {
+    control.admit().await;
+    let answered = hyper::service::Service::call(&service, request).await;
+    Ok(answered.unwrap_or_else(|error| {
+        tracing::warn!(?error, "a request failed outside of S3");
+        let mut response = s3s::HttpResponse::default();
+        *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+        response
+    }))
 }
