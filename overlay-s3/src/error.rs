@@ -90,11 +90,15 @@ pub(crate) fn failure(
         E::Precondition { .. } | E::NotModified { .. } => return changed(),
         _ => {}
     }
+    let status = status.or_else(|| status_within(error));
     let code = status.map(|status| status.code).or_else(|| implied_status(error));
     match code {
         Some(code @ (401 | 403)) => denied(code, status, words),
         Some(404) => gone(asked, status, words),
         Some(412 | 416) => changed(),
+        Some(code @ (405 | 501)) => {
+            Failure::new(Kind::Unsupported, format!("the server does not support this ({code})"))
+        }
         Some(code @ 300..=399) => Failure::new(
             Kind::Io,
             format!("the server redirects ({code}): check the region and the endpoint"),
@@ -102,6 +106,16 @@ pub(crate) fn failure(
         Some(code) => Failure::new(Kind::Io, format!("the server answered {code}{}", reason(status))),
         None => Failure::new(Kind::Io, format!("no answer: {}", root_cause(error))),
     }
+}
+
+/// The refusal that the error was made from.
+fn status_within(error: &object_store::Error) -> Option<&Status> {
+    causes(error).find_map(|cause| cause.downcast_ref())
+}
+
+/// The error and what caused it, the innermost last.
+fn causes(error: &object_store::Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+    std::iter::successors(Some(error as &(dyn StdError + 'static)), |cause| (*cause).source())
 }
 
 /// The status that the variant of an error stands for, for stores whose answers we do not see.
@@ -144,11 +158,7 @@ fn reason(status: Option<&Status>) -> String {
 
 /// The innermost cause: what happened, without the URLs of the outer ones.
 fn root_cause(error: &object_store::Error) -> String {
-    let mut cause: &dyn StdError = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    let text = cause.to_string();
+    let text = causes(error).last().map(ToString::to_string).unwrap_or_default();
     text.lines().next().unwrap_or_default().chars().take(CAUSE_MAX).collect()
 }
 
@@ -186,6 +196,7 @@ mod tests {
             (412, Asked::Read, Kind::Stale),
             (416, Asked::Read, Kind::Stale),
             (301, Asked::Open, Kind::Io),
+            (405, Asked::Open, Kind::Unsupported),
             (500, Asked::List, Kind::Io),
             (503, Asked::Read, Kind::Io),
         ] {

@@ -61,7 +61,7 @@ pub(crate) fn build(plan: &Plan, environment: &Environment) -> object_store::Res
         Place::Azure { container } => azure(container, &plan.reach, timeout, environment),
         Place::File { path } => Ok(Store::whole(Arc::new(LocalFileSystem::new_with_prefix(path)?))),
         Place::Memory => Ok(Store::whole(Arc::new(InMemory::new()))),
-        Place::Http { url } => http(url, timeout),
+        Place::Http { origin } => http(origin, timeout),
     }
 }
 

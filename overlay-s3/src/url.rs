@@ -34,12 +34,23 @@ impl Default for Settings {
 /// Where the objects are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    S3 { bucket: String },
-    Gcs { bucket: String },
-    Azure { container: String },
-    File { path: PathBuf },
+    S3 {
+        bucket: String,
+    },
+    Gcs {
+        bucket: String,
+    },
+    Azure {
+        container: String,
+    },
+    File {
+        path: PathBuf,
+    },
     Memory,
-    Http { url: String },
+    /// The server alone: object_store's WebDAV paths count from its root.
+    Http {
+        origin: String,
+    },
 }
 
 /// How to reach them; what is `None` is left to the environment and to defaults.
@@ -124,7 +135,7 @@ fn place(spec: &LayerSpec) -> Result<(Place, String)> {
         "file" => Ok((Place::File { path: file_path(spec, address)? }, String::new())),
         "memory" => Ok((Place::Memory, prefix(spec, address)?)),
         scheme @ ("http" | "https") => {
-            Ok((Place::Http { url: http_url(spec, scheme, address)? }, String::new()))
+            http(spec, scheme, address).map(|(origin, prefix)| (Place::Http { origin }, prefix))
         }
         other => Err(invalid(spec, &format!("{other}:// is no object store"))),
     }
@@ -157,13 +168,17 @@ fn file_path(spec: &LayerSpec, address: &str) -> Result<PathBuf> {
     path.ok_or_else(|| invalid(spec, "the form is file:///directory"))
 }
 
-fn http_url(spec: &LayerSpec, scheme: &str, address: &str) -> Result<String> {
-    let text = format!("{scheme}://{}", address.strip_suffix('/').unwrap_or(address));
+fn http(spec: &LayerSpec, scheme: &str, address: &str) -> Result<(String, String)> {
+    let text = format!("{scheme}://{address}");
     let url = url::Url::parse(&text).map_err(|error| invalid(spec, &error.to_string()))?;
     if has_password(&url) {
         return Err(Error::new(Kind::Invalid, "layer").because("a URL must hold no user and no password"));
     }
-    Ok(text)
+    let path = url.path().strip_prefix('/').unwrap_or_default();
+    // The library's own reading of a URL's path: percent-decoded, and a legal path.
+    let path =
+        object_store::path::Path::from_url_path(path).map_err(|_| invalid(spec, "the path is illegal"))?;
+    Ok((url.origin().ascii_serialization(), path.to_string()))
 }
 
 fn has_password(url: &url::Url) -> bool {
@@ -279,7 +294,8 @@ mod tests {
             ("file:///a%20b", Place::File { path: "/a b".into() }, ""),
             ("memory://", Place::Memory, ""),
             ("memory://p", Place::Memory, "p"),
-            ("http://h:1/d/", Place::Http { url: "http://h:1/d".into() }, ""),
+            ("http://h:1/d%20e/f/", Place::Http { origin: "http://h:1".into() }, "d e/f"),
+            ("https://h", Place::Http { origin: "https://h".into() }, ""),
         ] {
             let plan = parse(text).unwrap();
             assert_eq!((plan.place, plan.prefix.as_str()), (place, prefix), "{text}");

@@ -1,11 +1,14 @@
 //! Between object_store and its HTTP client: listings are sanitized, and refusals are noted where our errors can
 //! see them.
 
+use std::error::Error;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+    ReqwestConnector,
 };
 use object_store::{ClientOptions, Result};
 
@@ -18,6 +21,14 @@ pub(crate) struct Status {
     /// The store's own word for it: `NoSuchBucket`, `SignatureDoesNotMatch`.
     pub(crate) reason: Option<String>,
 }
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the server answered {}", self.code)
+    }
+}
+
+impl Error for Status {}
 
 /// Travels with a request in its extensions and brings back the last refusal.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +67,11 @@ impl HttpService for Service {
         // What an earlier try was told says nothing about one that gets no answer.
         answer.note(None);
         let is_listing = request.uri().query().is_some_and(is_listing);
+        let is_webdav = request.method().as_str() == "PROPFIND";
         let response = self.inner.execute(request).await?;
+        if is_webdav && response.status().is_client_error() {
+            return Err(not_listed(&response));
+        }
         if !response.status().is_success() {
             refused(response, &answer).await
         } else if is_listing {
@@ -70,6 +85,13 @@ impl HttpService for Service {
 /// Whether a query asks for a page of keys: of S3 and GCS, or of Azure.
 fn is_listing(query: &str) -> bool {
     query.split('&').any(|pair| pair == "list-type=2" || pair == "comp=list")
+}
+
+/// object_store takes a WebDAV directory that is missing for an empty one, and its listings carry no [`Answer`]:
+/// the refusal is made an error that [`crate::error`] finds in the chain.
+fn not_listed(response: &HttpResponse) -> HttpError {
+    let code = response.status().as_u16();
+    HttpError::new(HttpErrorKind::Unknown, Status { code, reason: None })
 }
 
 async fn refused(response: HttpResponse, answer: &Answer) -> Result<HttpResponse, HttpError> {

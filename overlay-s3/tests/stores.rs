@@ -91,12 +91,24 @@ async fn changed_and_removed_objects_are_stale() {
 #[tokio::test]
 async fn a_server_that_ignores_conditions_is_found_out() {
     let inner = memory(&["a", "b"]).await;
-    let layer = open(Arc::new(Careless { inner: inner.clone() }), "").await;
+    let layer = open(Arc::new(Careless { inner: inner.clone(), stalls: false }), "").await;
     let root = layer.root().await.unwrap();
     let (a, b) = (root.file(&name("a")).await.unwrap(), root.file(&name("b")).await.unwrap());
     inner.put(&Path::from("a"), "CONTENT OF A".into()).await.unwrap();
     assert_eq!(a.read_at(0, 1).await.unwrap_err().kind(), ErrorKind::Stale, "of the same length");
     assert_eq!(b.read_at(0, 99).await.unwrap(), "content of b");
+}
+
+#[tokio::test]
+async fn a_store_without_a_deadline_of_its_own_gets_one() {
+    let store = Arc::new(Careless { inner: memory(&["a"]).await, stalls: true });
+    let settings = Settings { timeout: std::time::Duration::from_millis(20), ..Settings::default() };
+    let layer = PrefixLayer::open(store, "", "test", settings).await.unwrap();
+    let file = layer.root().await.unwrap().file(&name("a")).await.unwrap();
+    let error = tokio::time::timeout(std::time::Duration::from_secs(10), file.read_at(0, 1)).await.unwrap();
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io);
+    assert_eq!(error.to_string(), "read \"a\" in layer test: no answer within 0.02 s");
 }
 
 #[tokio::test]
@@ -150,6 +162,8 @@ async fn every_scheme_is_opened_or_refused_with_its_own_error() {
 #[derive(Debug)]
 struct Careless {
     inner: Arc<InMemory>,
+    /// It never answers a read either.
+    stalls: bool,
 }
 
 impl std::fmt::Display for Careless {
@@ -161,6 +175,9 @@ impl std::fmt::Display for Careless {
 #[async_trait]
 impl ObjectStore for Careless {
     async fn get_opts(&self, path: &Path, options: GetOptions) -> StoreResult<GetResult> {
+        if self.stalls {
+            return std::future::pending().await;
+        }
         self.inner.get_opts(path, GetOptions { if_match: None, ..options }).await
     }
 

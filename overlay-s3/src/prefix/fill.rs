@@ -52,7 +52,7 @@ pub(crate) async fn listing(context: &Arc<Context>, dir: &Arc<DirNode>) -> Resul
     result
 }
 
-/// Drops a listing that came to no end of its own, so that the next caller starts another.
+/// Drops a listing whose task died (a panic), so that the next caller starts another.
 fn forget(dir: &DirNode) {
     let mut state = dir.state();
     if matches!(&*state, State::Filling(flight) if flight.peek().is_some()) {
@@ -184,6 +184,18 @@ mod tests {
         let (draft, from) = begin("p/", &page(&["p/b/1", "p/a"]));
         assert_eq!((draft, from), (Draft::default(), From::Start));
         assert_eq!(begin("", &page(&[])).1, From::Start);
+    }
+
+    #[tokio::test]
+    async fn a_failed_listing_is_forgotten_even_if_nobody_waited() {
+        let store = crate::store::Store::whole(Arc::new(object_store::memory::InMemory::new()));
+        let context = Context::new(store, "test".into(), Default::default(), 0);
+        let pending: Flight = std::future::pending().boxed().shared();
+        let dir = DirNode::new(String::new(), 2, State::Filling(pending));
+        let failed = settle(&context, "", &Arc::downgrade(&dir), Err(Failure::stale("x")));
+        assert!(failed.is_err() && matches!(&*dir.state(), State::Cold));
+        let settled = settle(&context, "", &Arc::downgrade(&dir), Ok(Draft::default()));
+        assert!(settled.is_ok() && matches!(&*dir.state(), State::Complete(_)));
     }
 
     #[test]

@@ -73,8 +73,8 @@ impl Extents {
         pieces
     }
 
-    /// Drops what failed of a range, so that the next read asks again.
-    pub(super) fn forget_failed(&mut self, range: &Range<u64>) {
+    /// Drops what failed of a range, ahead of its time or in an earlier read, so that it is asked for again.
+    fn forget_failed(&mut self, range: &Range<u64>) {
         self.held.retain(|extent| !(overlaps(&extent.range, range) && extent.has_failed()));
     }
 

@@ -58,13 +58,7 @@ impl ObjectFile {
         let pieces = self.extents().read(want.clone(), &self.source);
         let mut parts = Vec::with_capacity(pieces.len());
         for piece in &pieces {
-            match piece.flight.clone().await {
-                Ok(bytes) => parts.push(cut(&bytes, piece, &want)),
-                Err(failure) => {
-                    self.extents().forget_failed(&piece.range);
-                    return Err(failure);
-                }
-            }
+            parts.push(cut(&piece.flight.clone().await?, piece, &want));
         }
         Ok(join(parts))
     }
