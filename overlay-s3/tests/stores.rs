@@ -126,6 +126,17 @@ async fn a_directory_is_a_tree() {
 }
 
 #[tokio::test]
+async fn a_directory_that_goes_away_is_stale_and_never_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("d")).unwrap();
+    let spec = LayerSpec::parse(format!("file://{}", dir.path().display())).unwrap();
+    let layer = ObjectOpener::new([]).open(&spec).await.unwrap();
+    let below = layer.root().await.unwrap().dir(&name("d")).await.unwrap();
+    std::fs::remove_dir(dir.path().join("d")).unwrap();
+    assert_eq!(below.lookup(&name("x")).await.unwrap_err().kind(), ErrorKind::Stale);
+}
+
+#[tokio::test]
 async fn a_missing_directory_is_named() {
     let spec = LayerSpec::parse("file:///no/such/directory").unwrap();
     let error = ObjectOpener::new([]).open(&spec).await.err().unwrap();
