@@ -1,16 +1,15 @@
 //! A layer type of one's own, whole: files that a program carries with it, checked by one line, ready to be mounted.
-use std::{collections::BTreeMap, sync::Arc};
-
 use bytes::Bytes;
 use overlay_core::attr::{Attr, Kind, Time};
 use overlay_core::error::{Error, Kind as ErrorKind, Result};
 use overlay_core::{Dir, File, Found, Layer, ListEntry, Name, Node};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The layer: what people call it, and its root.
 pub struct Program(Arc<str>, Arc<Item>);
 
 /// A file, or a directory if it has no content. Its address, which stays, is its inode number.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Item(Option<Bytes>, BTreeMap<Name, Arc<Item>>);
 
 impl Program {
@@ -20,8 +19,7 @@ impl Program {
         for (path, bytes) in files {
             let mut at = &mut root;
             for name in path.split(|b| *b == b'/') {
-                let child = at.1.entry(Name::new(name)?).or_default();
-                at = Arc::get_mut(child).ok_or_else(|| Error::new(ErrorKind::Busy, "put"))?;
+                at = Arc::make_mut(at.1.entry(Name::new(name)?).or_default());
             }
             at.0 = Some(bytes);
         }
@@ -31,9 +29,10 @@ impl Program {
 
 impl Item {
     fn stat(&self) -> Attr {
-        let ino = std::ptr::from_ref(self).addr() as u64;
+        let (ino, size) =
+            (std::ptr::from_ref(self).addr() as u64, self.0.as_ref().map_or(0, Bytes::len) as u64);
         let (kind, mode) = if self.0.is_some() { (Kind::File, 0o644) } else { (Kind::Dir, 0o755) };
-        Attr::new(kind, ino, mode, self.0.as_ref().map_or(0, Bytes::len) as u64, Time::default())
+        Attr::new(kind, ino, mode, size, Time::default())
     }
     fn open(&self, name: &Name, kind: Kind, wrong: ErrorKind) -> Result<Arc<Item>> {
         let item = self.1.get(name).ok_or_else(|| Error::new(ErrorKind::NotFound, "open").at(name))?;
@@ -60,10 +59,8 @@ impl Dir for Item {
         Ok(self.1.get(name).map(|item| Found::plain(item.stat())))
     }
     async fn list(&self) -> Result<Vec<ListEntry>> {
-        let rows = self.1.iter().map(|(name, item)| (name.clone(), item.stat()));
-        Ok(rows
-            .map(|(name, Attr { kind, ino, .. })| ListEntry { name, kind, ino, whiteout: false })
-            .collect())
+        let row = |name, attr: Attr| ListEntry { name, kind: attr.kind, ino: attr.ino, whiteout: false };
+        Ok(self.1.iter().map(|(name, item)| row(name.clone(), item.stat())).collect())
     }
     async fn dir(&self, name: &Name) -> Result<Arc<dyn Dir>> {
         Ok(self.open(name, Kind::Dir, ErrorKind::NotDir)?)
@@ -90,17 +87,13 @@ impl File for Item {
 }
 
 #[cfg(test)]
-overlay_core::layer_suite!(
-    program,
-    async |tree: &overlay_core::conformance::Tree| {
-        let files = tree.files().map(|(path, bytes)| (path.to_vec(), bytes));
-        Ok((Arc::new(Program::new("program", files)?) as Arc<dyn Layer>, ()))
-    },
-    overlay_core::conformance::Capabilities {
-        non_utf8_names: true,
-        ..overlay_core::conformance::Capabilities::NONE
-    }
-);
+overlay_core::layer_suite!(program, make, overlay_core::conformance::Capabilities::NONE);
+#[cfg(test)]
+async fn make(tree: &overlay_core::conformance::Tree) -> Result<(Arc<dyn Layer>, ())> {
+    let files = tree.files().map(|(path, bytes)| (path.to_vec(), bytes));
+    Ok((Arc::new(Program::new("program", files)?), ()))
+}
 
-#[allow(dead_code)]
-fn main() {}
+fn main() -> Result<()> {
+    Program::new("program", [(b"motd".to_vec(), Bytes::from_static(b"hello\n"))]).map(drop)
+}
