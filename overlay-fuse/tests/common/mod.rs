@@ -54,9 +54,11 @@ impl Union {
         let names = (0..lowers).map(|i| format!("l{i}"));
         for name in names.chain(["upper", "work", "mnt"].map(String::from)) {
             fs::create_dir(dir.path().join(&name)).unwrap();
-            fs::set_permissions(dir.path().join(name), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            fs::set_permissions(dir.path().join(name), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+                .unwrap();
         }
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         Self { dir, overlay: None, runtime, mounted: None, lowers, writable: true }
     }
 
@@ -68,8 +70,9 @@ impl Union {
     /// Mounts the local directories.
     pub fn mount(&mut self) -> &mut Self {
         let options = LocalOptions::new(LocalUpper::namespace(&self.at("work")).unwrap());
-        let lowers = (0..self.lowers)
-            .map(|i| Arc::new(LocalLayer::open(&self.at(&format!("l{i}")), &options).unwrap()) as Arc<dyn Layer>);
+        let lowers = (0..self.lowers).map(|i| {
+            Arc::new(LocalLayer::open(&self.at(&format!("l{i}")), &options).unwrap()) as Arc<dyn Layer>
+        });
         self.mount_layers(lowers.collect())
     }
 
@@ -77,7 +80,8 @@ impl Union {
     pub fn mount_layers(&mut self, lowers: Vec<Arc<dyn Layer>>) -> &mut Self {
         let options = LocalOptions::new(LocalUpper::namespace(&self.at("work")).unwrap());
         let upper = self.writable.then(|| {
-            Arc::new(LocalUpper::open(&self.at("upper"), &self.at("work"), &options).unwrap()) as Arc<dyn UpperLayer>
+            Arc::new(LocalUpper::open(&self.at("upper"), &self.at("work"), &options).unwrap())
+                as Arc<dyn UpperLayer>
         });
         let stack = Stack::new(upper, lowers).unwrap();
         let options = OverlayOptions { creates_as: Some((0, 0)), volatile: false };
