@@ -118,7 +118,9 @@ async fn directory(
     if let Some(root) = root.filter(|_| result.objects.is_empty() && result.common_prefixes.is_empty()) {
         check_directory(root.join(prefix)).await?;
     }
-    let objects = result.objects.iter().map(|meta| (meta.location.as_ref().into(), facts(meta)));
+    // The directory's own marker comes without its slash.
+    let key = |at: &Path| if *at == path { prefix.into() } else { at.as_ref().into() };
+    let objects = result.objects.iter().map(|meta| (key(&meta.location), facts(meta)));
     let prefixes = result.common_prefixes.iter().map(|path| format!("{path}/").into_bytes());
     Ok(Page { objects: objects.collect(), prefixes: prefixes.collect(), next: None })
 }

@@ -156,6 +156,15 @@ async fn missing_keys_are_hinted_at() {
 }
 
 #[tokio::test]
+async fn encrypted_connections_are_ready() {
+    let environment =
+        ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(|key| (key.to_owned(), "x".to_owned()));
+    let spec = LayerSpec::parse("s3://bucket?timeout=1&endpoint=https://127.0.0.1:1").unwrap();
+    let error = ObjectOpener::new(environment).open(&spec).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Io, "the client is made, only nobody listens: {error}");
+}
+
+#[tokio::test]
 async fn every_scheme_is_opened_or_refused_with_its_own_error() {
     let registry = SCHEMES.iter().fold(overlay_core::Registry::new(), |registry, scheme| {
         registry.with(scheme, Arc::new(ObjectOpener::new([])))
