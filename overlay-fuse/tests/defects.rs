@@ -1,4 +1,5 @@
 //! One test for each way in which another union file system loses data or lets people in (docs/SEMANTICS.md).
+#![allow(clippy::unwrap_used, reason = "in a test a failure is a panic")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The object-store layer keeps the promises of the contract, over the real protocol and over a store in memory.
+#![allow(clippy::unwrap_used, reason = "in a test a failure is a panic")]
 
 use std::sync::Arc;
 
