@@ -266,7 +266,7 @@ fn default_acls_are_inherited_and_enforced() {
     u.mount();
     for dir in [u.mnt("d"), u.at("plain")] {
         fs::create_dir(dir.join("sub")).unwrap();
-        fs::OpenOptions::new().write(true).create(true).mode(0o640).open(dir.join("file")).unwrap();
+        OpenOptions::new().write(true).create_new(true).mode(0o640).open(dir.join("file")).unwrap();
     }
     for (name, key) in [
         ("sub", "system.posix_acl_default"),
