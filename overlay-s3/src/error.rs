@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,6 +89,7 @@ pub(crate) fn failure(
             return Failure::new(Kind::Unsupported, "the store does not support this");
         }
         E::Precondition { .. } | E::NotModified { .. } => return changed(),
+        E::Generic { store: LOCAL, .. } => return local(asked, error),
         _ => {}
     }
     let status = status.or_else(|| status_within(error));
@@ -106,6 +108,21 @@ pub(crate) fn failure(
         Some(code) => Failure::new(Kind::Io, format!("the server answered {code}{}", reason(status))),
         None => Failure::new(Kind::Io, format!("no answer: {}", root_cause(error))),
     }
+}
+
+/// The name that object_store's file system gives its errors.
+pub(crate) const LOCAL: &str = "LocalFileSystem";
+
+/// A failure of this machine's file system: no server was asked.
+fn local(asked: Asked, error: &object_store::Error) -> Failure {
+    let io = causes(error).find_map(|cause| cause.downcast_ref::<io::Error>());
+    let kind = match io.map(io::Error::kind) {
+        Some(io::ErrorKind::PermissionDenied) => Kind::Access,
+        Some(io::ErrorKind::NotFound) if asked == Asked::Open => Kind::NotFound,
+        Some(io::ErrorKind::NotFound) => Kind::Stale,
+        _ => Kind::Io,
+    };
+    Failure::new(kind, root_cause(error))
 }
 
 /// The refusal that the error was made from.
@@ -214,6 +231,20 @@ mod tests {
         assert_eq!(kind_of(Asked::Read, &error, None), Kind::Stale);
         assert_eq!(kind_of(Asked::List, &E::NotSupported { source: "s".into() }, None), Kind::Unsupported);
         assert_eq!(kind_of(Asked::List, &generic("x"), None), Kind::Io);
+    }
+
+    #[test]
+    fn failures_of_this_machine_have_their_kinds() {
+        for (cause, asked, kind) in [
+            (io::ErrorKind::PermissionDenied, Asked::List, Kind::Access),
+            (io::ErrorKind::NotFound, Asked::List, Kind::Stale),
+            (io::ErrorKind::NotFound, Asked::Open, Kind::NotFound),
+            (io::ErrorKind::InvalidData, Asked::Read, Kind::Io),
+        ] {
+            let error = E::Generic { store: LOCAL, source: Box::new(io::Error::new(cause, "the cause")) };
+            let failure = failure(asked, &error, None, &WORDS);
+            assert_eq!((failure.kind, failure.to_string().as_str()), (kind, "the cause"));
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use overlay_core::attr::Time;
 use overlay_core::error::Kind;
 
 use crate::deadline::within;
-use crate::error::{Asked, Failure, failure};
+use crate::error::{Asked, Failure, LOCAL, failure};
 use crate::prefix::{Context, Facts};
 use crate::sanitize::unescape;
 use crate::store::Lister;
@@ -65,7 +65,7 @@ pub(crate) async fn list(
                 let options = options(scope, from, &answer);
                 page(store.as_ref(), prefix, options).await.map_err(&fail)?
             }
-            Lister::Directories => directory(context, prefix).await.map_err(&fail),
+            Lister::Directories { root } => directory(context, root.as_deref(), prefix).await.map_err(&fail),
         }
     })
     .await
@@ -107,13 +107,30 @@ fn exact(result: ListResult, next: Option<String>) -> Result<Page, Failure> {
     })
 }
 
-async fn directory(context: &Context, prefix: &str) -> object_store::Result<Page> {
+async fn directory(
+    context: &Context,
+    root: Option<&std::path::Path>,
+    prefix: &str,
+) -> object_store::Result<Page> {
     let path = Path::parse(prefix)?;
     let parent = Some(&path).filter(|path| !path.is_root());
     let result = context.store.objects.list_with_delimiter(parent).await?;
-    let objects = result.objects.iter().map(|meta| (meta.location.as_ref().into(), facts(meta)));
+    if let Some(root) = root.filter(|_| result.objects.is_empty() && result.common_prefixes.is_empty()) {
+        check_directory(root.join(prefix)).await?;
+    }
+    // The directory's own marker comes without its slash.
+    let key = |at: &Path| if *at == path { prefix.into() } else { at.as_ref().into() };
+    let objects = result.objects.iter().map(|meta| (key(&meta.location), facts(meta)));
     let prefixes = result.common_prefixes.iter().map(|path| format!("{path}/").into_bytes());
     Ok(Page { objects: objects.collect(), prefixes: prefixes.collect(), next: None })
+}
+
+/// A directory that is missing is listed as an empty one by object_store's file system.
+async fn check_directory(path: std::path::PathBuf) -> object_store::Result<()> {
+    match tokio::task::spawn_blocking(move || std::fs::metadata(path)).await? {
+        Ok(_) => Ok(()),
+        Err(error) => Err(object_store::Error::Generic { store: LOCAL, source: Box::new(error) }),
+    }
 }
 
 fn facts(meta: &ObjectMeta) -> Facts {

@@ -1,6 +1,7 @@
 //! A plan and the values of the environment, made into a store.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,15 +35,15 @@ pub(crate) struct Store {
 pub(crate) enum Lister {
     /// Page by page, with sanitized keys; the store was made with [`Connector`].
     Pages(Arc<dyn PaginatedListStore>),
-    /// A whole directory at once, as any store can.
-    Directories,
+    /// A whole directory at once, as any store can. The root of a store in directories of this machine is known.
+    Directories { root: Option<PathBuf> },
 }
 
 impl Store {
     /// A store that a program has already.
     pub(crate) fn whole(objects: Arc<dyn ObjectStore>) -> Self {
         let words = Words { container: "directory", credentials: "the credentials of the store", hint: "" };
-        Self { objects, lister: Lister::Directories, words }
+        Self { objects, lister: Lister::Directories { root: None }, words }
     }
 
     fn paged(store: impl ObjectStore + PaginatedListStore, words: Words) -> Self {
@@ -59,7 +60,7 @@ pub(crate) fn build(plan: &Plan, environment: &Environment) -> object_store::Res
         Place::S3 { bucket } => s3(bucket, &plan.reach, timeout, environment),
         Place::Gcs { bucket } => gcs(bucket, &plan.reach, timeout, environment),
         Place::Azure { container } => azure(container, &plan.reach, timeout, environment),
-        Place::File { path } => Ok(Store::whole(Arc::new(LocalFileSystem::new_with_prefix(path)?))),
+        Place::File { path } => file(path),
         Place::Memory => Ok(Store::whole(Arc::new(InMemory::new()))),
         Place::Http { origin } => http(origin, timeout),
     }
@@ -138,6 +139,11 @@ fn azure(
         builder.with_container_name(container).with_retry(retry(timeout)).with_http_connector(Connector);
     let credentials = "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY";
     Ok(Store::paged(builder.build()?, Words { container: "container", credentials, hint: "" }))
+}
+
+fn file(path: &Path) -> object_store::Result<Store> {
+    let store = Store::whole(Arc::new(LocalFileSystem::new_with_prefix(path)?));
+    Ok(Store { lister: Lister::Directories { root: Some(path.to_owned()) }, ..store })
 }
 
 fn http(url: &str, timeout: Duration) -> object_store::Result<Store> {

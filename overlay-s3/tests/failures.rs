@@ -139,3 +139,29 @@ async fn a_slow_server_is_waited_for() {
     let layer = try_open(&server, BUCKET, "&timeout=20").await.unwrap();
     assert_eq!(file_at(&layer, "f").await.read_at(0, 9).await.unwrap(), "x");
 }
+
+#[tokio::test]
+async fn a_burst_of_failures_is_retried() {
+    let server = server().await;
+    server.keys().put(BUCKET, "f", "x");
+    server.fail(2);
+    let layer = open(&server).await;
+    let file = file_at(&layer, "f").await;
+    server.fail(2);
+    assert_eq!(file.read_at(0, 9).await.unwrap(), "x");
+    assert_eq!((server.requests(), layer.stats().lists, layer.stats().gets), (6, 1, 1));
+}
+
+#[tokio::test]
+async fn a_server_that_only_fails_is_an_io_error_and_never_absence() {
+    let server = server().await;
+    fill(&server);
+    let layer = try_open(&server, BUCKET, "&timeout=1").await.unwrap();
+    let (dir, file) = (dir_at(&layer, "d1").await, file_at(&layer, "d0/f0000").await);
+    server.fail(u64::MAX);
+    for error in [dir.lookup(&name("nope")).await.unwrap_err(), file.read_at(0, 1).await.unwrap_err()] {
+        assert_eq!(error.kind(), Kind::Io, "{error}");
+    }
+    server.fail(0);
+    assert!(dir.lookup(&name("nope")).await.unwrap().is_none());
+}

@@ -151,3 +151,26 @@ async fn a_look_up_that_is_given_up_leaves_the_directory_usable() {
     assert!(dir.lookup(&name).await.unwrap().is_some());
     assert_eq!(lists(&server), 3, "the listing that was given up is the one that answers");
 }
+
+/// As the FUSE adapter does it: one poll on a thread that has entered the runtime, the rest on the runtime.
+#[test]
+fn a_future_that_was_polled_elsewhere_ends_on_the_runtime() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let (server, layer) = runtime.block_on(async {
+        let server = server().await;
+        (0..1500).for_each(|at| server.keys().put(BUCKET, &format!("d{}/f{at:04}", at / 1200), "abc"));
+        let layer = open(&server).await;
+        (server, layer)
+    });
+    let dir = runtime.block_on(dir_at(&layer, "d1"));
+    server.pause();
+    let _entered = runtime.enter();
+    let mut work = Box::pin(async move {
+        assert!(dir.lookup(&name("f1200")).await.unwrap().is_some());
+        dir.file(&name("f1200")).await.unwrap().read_at(0, 9).await.unwrap()
+    });
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(work.as_mut().poll(&mut context).is_pending());
+    server.resume();
+    assert_eq!(runtime.block_on(runtime.spawn(work)).unwrap(), "abc");
+}

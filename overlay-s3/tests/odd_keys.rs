@@ -4,9 +4,13 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::*;
+use object_store::aws::AmazonS3Builder;
 use overlay_core::Layer;
-use overlay_s3::Hidden;
+use overlay_s3::server::ServerConfig;
+use overlay_s3::{Hidden, PrefixLayer, Settings};
 
 /// Legal names that trip over XML, percent-encoding, URLs or signatures.
 const LEGAL: [&str; 22] = [
@@ -117,5 +121,20 @@ async fn markers_are_empty_directories_and_not_counted() {
     let layer = try_open(&server, "bucket/p/", "").await.unwrap();
     let paths: Vec<_> = walk(&layer).await.into_keys().collect();
     assert_eq!(paths, ["d/", "e/", "e/f/"]);
+    assert_eq!(layer.stats().hidden.total(), 0);
+}
+
+#[tokio::test]
+async fn a_store_that_a_program_has_shows_markers_too() {
+    let server = server().await;
+    ["p/", "p/d/", "p/d/f", "p/e/"].iter().for_each(|key| server.keys().put(BUCKET, key, "x"));
+    drop(open(&server).await); // installs the provider of cryptography
+    let config = ServerConfig::default();
+    let store = AmazonS3Builder::new().with_endpoint(server.endpoint()).with_allow_http(true);
+    let store = store.with_access_key_id(config.access_key).with_secret_access_key(config.secret_key);
+    let store = Arc::new(store.with_bucket_name(BUCKET).build().unwrap());
+    let layer = PrefixLayer::open(store, "p", "mine", Settings::default()).await.unwrap();
+    let paths: Vec<_> = walk(&layer).await.into_keys().collect();
+    assert_eq!(paths, ["d/", "d/f", "e/"]);
     assert_eq!(layer.stats().hidden.total(), 0);
 }

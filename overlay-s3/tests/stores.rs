@@ -126,6 +126,17 @@ async fn a_directory_is_a_tree() {
 }
 
 #[tokio::test]
+async fn a_directory_that_goes_away_is_stale_and_never_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("d")).unwrap();
+    let spec = LayerSpec::parse(format!("file://{}", dir.path().display())).unwrap();
+    let layer = ObjectOpener::new([]).open(&spec).await.unwrap();
+    let below = layer.root().await.unwrap().dir(&name("d")).await.unwrap();
+    std::fs::remove_dir(dir.path().join("d")).unwrap();
+    assert_eq!(below.lookup(&name("x")).await.unwrap_err().kind(), ErrorKind::Stale);
+}
+
+#[tokio::test]
 async fn a_missing_directory_is_named() {
     let spec = LayerSpec::parse("file:///no/such/directory").unwrap();
     let error = ObjectOpener::new([]).open(&spec).await.err().unwrap();
@@ -142,6 +153,15 @@ async fn missing_keys_are_hinted_at() {
     assert_eq!(error.kind(), ErrorKind::Io);
     assert!(error.to_string().contains("no answer"), "{error}");
     assert!(error.to_string().contains("AWS_ACCESS_KEY_ID is not set"), "{error}");
+}
+
+#[tokio::test]
+async fn encrypted_connections_are_ready() {
+    let environment =
+        ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(|key| (key.to_owned(), "x".to_owned()));
+    let spec = LayerSpec::parse("s3://bucket?timeout=1&endpoint=https://127.0.0.1:1").unwrap();
+    let error = ObjectOpener::new(environment).open(&spec).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Io, "the client is made, only nobody listens: {error}");
 }
 
 #[tokio::test]

@@ -119,7 +119,7 @@ async fn gather(context: &Context, key: &str, first: Option<Page>) -> Result<Dra
 fn first_scope(context: &Context) -> Scope {
     match context.store.lister {
         Lister::Pages(_) => Scope::Subtree,
-        Lister::Directories => Scope::Children,
+        Lister::Directories { .. } => Scope::Children,
     }
 }
 

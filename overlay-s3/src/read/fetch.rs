@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, GetResult};
+use object_store::{GetOptions, GetRange, GetResult, ObjectMeta};
 
 use crate::deadline::within;
 use crate::error::{Asked, Failure, failure};
@@ -52,18 +52,24 @@ impl Source {
         options
     }
 
-    /// Some servers ignore If-Match, and some stores have no ETag: then size and time must do.
+    /// Some servers ignore If-Match.
     fn check(&self, result: &GetResult) -> Result<(), Failure> {
-        let meta = &result.meta;
-        let is_same = match (&self.facts.etag, &meta.e_tag) {
-            (Some(listed), Some(found)) => same_etag(listed, found),
-            _ => meta.last_modified.timestamp() == self.facts.mtime.sec,
-        };
-        if is_same && meta.size == self.facts.size {
+        if is_same(&self.facts, &result.meta) {
             return Ok(());
         }
         Err(Failure::stale("the object was changed in the store"))
     }
+}
+
+/// Whether an answer is of the version that was listed. Where either has no ETag, size and time must do; a server
+/// that tells no time either (object_store says 1970) leaves the size.
+fn is_same(listed: &Facts, found: &ObjectMeta) -> bool {
+    let sec = found.last_modified.timestamp();
+    let same_version = match (&listed.etag, &found.e_tag) {
+        (Some(listed), Some(found)) => same_etag(listed, found),
+        _ => sec == 0 || sec == listed.mtime.sec,
+    };
+    same_version && found.size == listed.size
 }
 
 /// A weak tag never matches If-Match (RFC 9110, 13.1.1).
@@ -79,7 +85,32 @@ fn same_etag(a: &str, b: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use overlay_core::attr::Time;
+
     use super::*;
+
+    fn facts(size: u64, sec: i64, etag: Option<&str>) -> Facts {
+        Facts { size, mtime: Time { sec, nsec: 5 }, etag: etag.map(Into::into) }
+    }
+
+    fn meta(size: u64, sec: u64, etag: Option<&str>) -> ObjectMeta {
+        let last_modified = SystemTime::UNIX_EPOCH + Duration::from_secs(sec);
+        let (location, e_tag) = (Path::from("f"), etag.map(Into::into));
+        ObjectMeta { location, last_modified: last_modified.into(), size, e_tag, version: None }
+    }
+
+    #[test]
+    fn an_answer_is_of_the_listed_version_or_not() {
+        let tag = Some("\"a\"");
+        assert!(is_same(&facts(1, 7, tag), &meta(1, 8, tag)), "the tag counts more than the time");
+        assert!(!is_same(&facts(1, 7, tag), &meta(1, 7, Some("\"b\""))));
+        assert!(!is_same(&facts(1, 7, tag), &meta(2, 7, tag)));
+        assert!(is_same(&facts(1, 7, None), &meta(1, 7, tag)));
+        assert!(!is_same(&facts(1, 7, tag), &meta(1, 8, None)));
+        assert!(is_same(&facts(1, 7, None), &meta(1, 0, None)), "no time is told");
+    }
 
     #[test]
     fn etags_are_compared_without_their_dress() {

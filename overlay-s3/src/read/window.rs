@@ -11,7 +11,7 @@ const WINDOW_FIRST: u64 = 256 << 10;
 /// Bounds what one open file holds ahead.
 const WINDOW_LAST: u64 = 8 << 20;
 /// How far from the expected offset a read still counts as sequential: a kernel's read-ahead sends several
-/// reads at once, and they come in any order.
+/// reads at once, and they come in any order. For long reads twice their length.
 const SLACK: u64 = 256 << 10;
 /// The longest single request: large windows are fetched by several at once, and a reader waits for one of them.
 const PART: u64 = 2 << 20;
@@ -33,7 +33,8 @@ impl Cursor {
         if size <= SMALL {
             return 0..size;
         }
-        if want.start.abs_diff(self.next) > SLACK {
+        let slack = SLACK.max(2 * (want.end - want.start));
+        if want.start.abs_diff(self.next) > slack {
             *self = Self { next: want.end, window: 0, ahead: 0 };
             return aligned(want, size);
         }
@@ -147,6 +148,17 @@ mod tests {
         let before = cursor.window;
         let range = cursor.plan(&(128 * KIB..256 * KIB), SIZE);
         assert!(cursor.window >= before && range.end > 384 * KIB);
+    }
+
+    #[test]
+    fn long_reads_in_wrong_order_are_sequential_too() {
+        let mut cursor = Cursor::default();
+        for pair in 0..8 {
+            let first = pair * 2 * MIB;
+            cursor.plan(&(first + MIB..first + 2 * MIB), SIZE);
+            cursor.plan(&(first..first + MIB), SIZE);
+        }
+        assert!(cursor.window >= 2 * MIB, "{cursor:?}");
     }
 
     #[test]

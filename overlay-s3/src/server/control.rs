@@ -12,13 +12,15 @@ pub(super) struct Control {
     counts: Mutex<BTreeMap<&'static str, u64>>,
     requests: AtomicU64,
     latency_micros: AtomicU64,
+    /// Requests still to be answered with 503.
+    failures: AtomicU64,
     paused: watch::Sender<bool>,
 }
 
 impl Default for Control {
     fn default() -> Self {
-        let (requests, latency_micros) = Default::default();
-        Self { counts: Mutex::default(), requests, latency_micros, paused: watch::Sender::new(false) }
+        let (counts, requests, latency_micros, failures) = Default::default();
+        Self { counts, requests, latency_micros, failures, paused: watch::Sender::new(false) }
     }
 }
 
@@ -42,6 +44,15 @@ impl Control {
     pub(super) fn set_latency(&self, latency: Duration) {
         let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         self.latency_micros.store(micros, Relaxed);
+    }
+
+    pub(super) fn fail(&self, requests: u64) {
+        self.failures.store(requests, Relaxed);
+    }
+
+    /// Whether this request is one of those to fail.
+    pub(super) fn fails(&self) -> bool {
+        self.failures.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok()
     }
 
     /// Lets a request in: at once, after the latency, or when the pause is over.

@@ -60,7 +60,7 @@ impl Keys {
     }
 
     /// The buckets, sorted.
-    pub fn buckets_list(&self) -> Vec<String> {
+    pub fn bucket_names(&self) -> Vec<String> {
         self.buckets().keys().cloned().collect()
     }
 

@@ -105,6 +105,11 @@ impl Server {
         self.control.set_latency(latency);
     }
 
+    /// Answers the next so many requests with 503, whatever they are.
+    pub fn fail(&self, requests: u64) {
+        self.control.fail(requests);
+    }
+
     /// Stops listening and cuts all connections. When this returns the port is free.
     pub async fn stop(mut self) {
         self.task.abort();
@@ -161,11 +166,18 @@ async fn answer(
     control: Arc<Control>,
 ) -> Result<s3s::HttpResponse, Infallible> {
     control.admit().await;
+    if control.fails() {
+        return Ok(plain(http::StatusCode::SERVICE_UNAVAILABLE));
+    }
     let answered = hyper::service::Service::call(&service, request).await;
     Ok(answered.unwrap_or_else(|error| {
         tracing::warn!(?error, "a request failed outside of S3");
-        let mut response = s3s::HttpResponse::default();
-        *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
-        response
+        plain(http::StatusCode::INTERNAL_SERVER_ERROR)
     }))
+}
+
+fn plain(status: http::StatusCode) -> s3s::HttpResponse {
+    let mut response = s3s::HttpResponse::default();
+    *response.status_mut() = status;
+    response
 }

@@ -49,7 +49,7 @@ impl S3 for Service {
     async fn list_buckets(&self, _: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {
         self.control.served("ListBuckets");
         let bucket = |name| Bucket { name: Some(name), ..Default::default() };
-        let buckets = self.keys.buckets_list().into_iter().map(bucket).collect();
+        let buckets = self.keys.bucket_names().into_iter().map(bucket).collect();
         respond(ListBucketsOutput { buckets: Some(buckets), ..Default::default() })
     }
 
