@@ -53,6 +53,12 @@ impl Server {
         Ok(Self { overlay, mounted, signals: Some(signals), runtime, lifeline })
     }
 
+    /// Carries a question to the union out on the server's runtime.
+    #[cfg(feature = "demo-server")]
+    pub(crate) fn block_on<T>(&self, question: impl Future<Output = T>) -> T {
+        self.runtime.block_on(question)
+    }
+
     /// What unmounts it.
     pub(crate) fn unmounter(&self) -> Unmounter {
         self.mounted.unmounter()

@@ -1,4 +1,0 @@
-//! placeholder
-pub(crate) fn run() -> crate::failure::Result<()> {
-    Ok(())
-}
