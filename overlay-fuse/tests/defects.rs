@@ -337,6 +337,24 @@ fn times_before_1970_and_after_2038_are_kept_to_the_nanosecond() {
 }
 
 #[test]
+fn the_most_extreme_times_harm_nobody() {
+    needs_fuse!();
+    let mut u = Union::new(1);
+    u.put("l0/f", "content");
+    u.mount();
+    for sec in [i64::MIN, i64::MIN + 1, i64::MAX, i64::MAX - 1] {
+        for nsec in [0, 1, 999_999_999] {
+            let time = Timespec { tv_sec: sec, tv_nsec: nsec };
+            let times = Timestamps { last_access: time, last_modification: time };
+            rustix::fs::utimensat(CWD, u.mnt("f"), &times, AtFlags::empty()).unwrap();
+            assert_eq!(fs::read(u.mnt("f")).unwrap(), b"content");
+            let (ours, stored) = (fs::metadata(u.mnt("f")).unwrap(), fs::metadata(u.upper("f")).unwrap());
+            assert_eq!(ours.mtime(), stored.mtime(), "{sec}.{nsec}");
+        }
+    }
+}
+
+#[test]
 fn unlinked_open_files_stay_usable() {
     needs_fuse!();
     for layer in ["l0", "upper"] {
