@@ -36,11 +36,18 @@ impl Layers {
     }
 }
 
-/// Fails if a layer's scheme is unknown, before anything is opened.
+/// Fails, before anything is opened, if a layer's scheme is unknown, or an option of a directory: the kernel engine
+/// looks at the path alone.
 pub(crate) fn check(lower: &Lower) -> Result<()> {
+    if lower.spec.path().is_some() {
+        return lower.spec.finish(&DIRECTORY_OPTIONS);
+    }
     let objects = Arc::new(ObjectOpener::new([]));
     registry(&objects, LocalOptions::new(Namespace::User)).check(&lower.spec)
 }
+
+/// The options of a directory. They are taken before it is opened.
+const DIRECTORY_OPTIONS: [&str; 1] = ["markers"];
 
 fn registry(objects: &Arc<ObjectOpener>, local: LocalOptions) -> Registry {
     let directories = Registry::new().with(DIR_SCHEME, Arc::new(Directories(local)));
@@ -53,7 +60,7 @@ struct Directories(LocalOptions);
 #[async_trait]
 impl Opener for Directories {
     async fn open(&self, spec: &LayerSpec) -> Result<Arc<dyn Layer>> {
-        spec.finish(&["markers"])?;
+        spec.finish(&DIRECTORY_OPTIONS)?;
         let path = spec.path().unwrap_or_default();
         Ok(Arc::new(LocalLayer::open(&path, &self.0)?))
     }

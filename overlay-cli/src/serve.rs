@@ -49,6 +49,7 @@ impl Server {
             &options(intent),
             runtime.handle().clone(),
         )?;
+        tracing::debug!(mountpoint = %intent.mountpoint.display(), layers = ?overlay.layer_labels(), "mounted");
         let lifeline = lifeline(intent);
         Ok(Self { overlay, mounted, signals: Some(signals), runtime, lifeline })
     }
@@ -74,6 +75,7 @@ impl Server {
     /// Serves until the union is unmounted, by whomever, and everything is written.
     pub(crate) fn wait(self) -> Result<()> {
         let ended = self.mounted.wait();
+        tracing::debug!("unmounted");
         self.runtime.shutdown_timeout(SHUTDOWN);
         // The locks on the upper go before the lifeline: who waits for its end may use the upper.
         drop(self.overlay);
