@@ -216,8 +216,13 @@ fn mount_id(path: &Path) -> rustix::io::Result<u64> {
     id_of(&open_mount(path)?)
 }
 
-/// The mount's number, asked of the kernel alone: a question to our own server would wait for us.
+/// The mount's number, asked of the kernel alone: a question to our own server would wait for us. Linux 6.8 numbers
+/// mounts for good; before that a number may come back for another mount.
 fn id_of(fd: &OwnedFd) -> rustix::io::Result<u64> {
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-    rustix::fs::statx(fd, "", flags, StatxFlags::MNT_ID).map(|stat| stat.stx_mnt_id)
+    let unique = StatxFlags::from_bits_retain(STATX_MNT_ID_UNIQUE);
+    rustix::fs::statx(fd, "", flags, StatxFlags::MNT_ID | unique).map(|stat| stat.stx_mnt_id)
 }
+
+/// `linux/stat.h`; rustix has no name for it yet.
+const STATX_MNT_ID_UNIQUE: u32 = 0x4000;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use fuser::{Config, Session, SessionACL};
@@ -13,13 +14,17 @@ use crate::mount::{Identity, MountError, MountOptions, connect};
 
 /// A union that is mounted and served. Dropping it unmounts nothing; see [`Unmounter`].
 pub struct Mounted {
-    identity: Identity,
+    unmounter: Unmounter,
     server: JoinHandle<std::io::Result<()>>,
 }
 
 /// Unmounts a union from anywhere, as often as one likes.
 #[derive(Clone)]
-pub struct Unmounter(Identity);
+pub struct Unmounter {
+    identity: Identity,
+    /// The connection has ended: whatever is mounted there now is another's.
+    ended: Arc<AtomicBool>,
+}
 
 /// Mounts `overlay` on `target`. When this returns, the mount is in place and answers.
 ///
@@ -39,16 +44,22 @@ pub fn mount(
     let device = connection.device.try_clone().map_err(MountError::Session)?;
     let session = Session::from_fd(Adapter::new(overlay, runtime), device, SessionACL::All, config);
     let session = session.map_err(MountError::Session)?;
-    let server = std::thread::Builder::new().name("fuse-session".into()).spawn(move || session.run());
+    let ended = Arc::new(AtomicBool::new(false));
+    let end = ended.clone();
+    let server = std::thread::Builder::new().name("fuse-session".into()).spawn(move || {
+        let result = session.run();
+        end.store(true, Ordering::SeqCst);
+        result
+    });
     let server = server.map_err(MountError::Session)?;
     let identity = connection.show(target)?;
-    Ok(Mounted { identity, server })
+    Ok(Mounted { unmounter: Unmounter { identity, ended }, server })
 }
 
 impl Mounted {
     /// What unmounts it.
     pub fn unmounter(&self) -> Unmounter {
-        Unmounter(self.identity.clone())
+        self.unmounter.clone()
     }
 
     /// Waits until the union is unmounted, by whomever, and everything is written.
@@ -71,6 +82,6 @@ fn is_unmount(error: &std::io::Error) -> bool {
 impl Unmounter {
     /// Unmounts the union, even if it is in use; does nothing if it is unmounted already.
     pub fn unmount(&self) -> Result<(), MountError> {
-        self.0.unmount()
+        if self.ended.load(Ordering::SeqCst) { Ok(()) } else { self.identity.unmount() }
     }
 }

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::budget::{Slot, lock};
 use super::file::{LocalFile, LocalNode};
 use super::sys::{self, Sys};
-use super::tree::{Tree, relative};
+use super::tree::{Tree, is_whiteout, relative};
 use crate::attr::{Attr, Kind, SetAttr, Time};
 use crate::entry::{Found, ListEntry};
 use crate::error::{Error, Kind as ErrorKind, Result};
@@ -104,8 +104,16 @@ impl LocalDir {
     }
 
     fn open_child(&self, name: &Name) -> Result<Arc<Self>> {
-        let fd =
-            self.with("open", Some(name), |dir| sys::open_dir(dir, name.as_bytes(), self.tree.beneath))?;
+        let fd = self.with("open", Some(name), |dir| {
+            match sys::open_dir(dir, name.as_bytes(), self.tree.beneath) {
+                Err(Errno::NOTDIR)
+                    if sys::stat(dir, name.as_bytes()).is_ok_and(|attr| is_whiteout(&attr)) =>
+                {
+                    Err(Errno::NOENT)
+                }
+                other => other,
+            }
+        })?;
         let attr = sys::stat(fd.as_fd(), b"").map_err(|e| self.tree.fail(e, "stat", Some(name)))?;
         let parent = self.itself.upgrade().ok_or_else(|| self.tree.fail(Errno::STALE, "open", Some(name)))?;
         let child = Self::at(self.tree.clone(), Place::Child(parent, name.clone()), (attr.dev, attr.ino));
@@ -117,11 +125,12 @@ impl LocalDir {
 
     fn open_file(&self, name: &Name, writable: bool) -> Result<Arc<LocalFile>> {
         // Opening a device acts on it, so what it is comes first.
-        let kind = self.with("open", Some(name), |dir| sys::stat(dir, name.as_bytes()))?.kind;
+        let attr = self.with("open", Some(name), |dir| sys::stat(dir, name.as_bytes()))?;
         let refuse = |kind| Err(Error::new(kind, "open").at(name).in_layer(&self.tree.label));
-        match kind {
+        match attr.kind {
             Kind::File => {}
             Kind::Dir => return refuse(ErrorKind::IsDir),
+            _ if is_whiteout(&attr) => return refuse(ErrorKind::NotFound),
             _ => return refuse(ErrorKind::Invalid),
         }
         let fd = self.with("open", Some(name), |dir| sys::open_file(dir, name.as_bytes(), writable))?;
@@ -252,8 +261,7 @@ impl Dir for LocalDir {
     }
 
     async fn stat(&self, name: &Name) -> Result<Option<Attr>> {
-        let whiteout = |attr: &Attr| attr.kind == Kind::Char && attr.rdev == 0;
-        Ok(self.stat_now(name)?.filter(|attr| !whiteout(attr)))
+        Ok(self.stat_now(name)?.filter(|attr| !is_whiteout(attr)))
     }
 
     async fn list(&self) -> Result<Vec<ListEntry>> {

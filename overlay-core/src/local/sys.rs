@@ -237,6 +237,10 @@ pub(super) fn truncate(fd: BorrowedFd<'_>, size: u64) -> Sys<()> {
 
 pub(super) fn read_at(fd: BorrowedFd<'_>, offset: u64, len: usize) -> Sys<Vec<u8>> {
     let mut data = Vec::with_capacity(len);
+    if offset > i64::MAX as u64 - len as u64 {
+        // No file reaches there; pread(2) would call it an invalid argument.
+        return Ok(data);
+    }
     while data.len() < len {
         let at = offset + data.len() as u64;
         match rustix::io::pread(fd, rustix::buffer::spare_capacity(&mut data), at) {
@@ -346,20 +350,15 @@ pub(super) fn lock(dir: BorrowedFd<'_>) -> Sys<Option<OwnedFd>> {
 pub(super) fn xattr(dir: BorrowedFd<'_>, name: &[u8], key: &[u8]) -> Sys<Option<Vec<u8>>> {
     let path = proc_path(dir, name);
     let follow = name.is_empty();
+    let mut value = vec![0; 256];
     loop {
-        let size = match xattr_get(&path, key, follow, &mut []) {
-            Ok(size) => size,
-            Err(Errno::NODATA | Errno::OPNOTSUPP) => return Ok(None),
-            Err(errno) => return Err(errno),
-        };
-        let mut value = vec![0; size];
         match xattr_get(&path, key, follow, &mut value) {
             Ok(read) => {
                 value.truncate(read);
                 return Ok(Some(value));
             }
-            Err(Errno::RANGE) => {}
-            Err(Errno::NODATA) => return Ok(None),
+            Err(Errno::RANGE) => value.resize(value.len() * 16, 0),
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => return Ok(None),
             Err(errno) => return Err(errno),
         }
     }

@@ -52,7 +52,7 @@ impl Tree {
         attr: Attr,
         holds_whiteouts: bool,
     ) -> Result<Found> {
-        if attr.kind == Kind::Char && attr.rdev == 0 {
+        if is_whiteout(&attr) {
             return Ok(Found::Whiteout);
         }
         if !matches!(attr.kind, Kind::File | Kind::Dir) {
@@ -122,6 +122,11 @@ impl Tree {
             }
         }
     }
+}
+
+/// Whether an object is the kernel's mark of a deletion.
+pub(super) fn is_whiteout(attr: &Attr) -> bool {
+    attr.kind == Kind::Char && attr.rdev == 0
 }
 
 fn apply(entry: &mut Entry, mark: Mark, value: Vec<u8>) {

@@ -1,0 +1,174 @@
+//! Ordinary use of a mounted union.
+#![allow(clippy::unwrap_used, reason = "in a test a failure is a panic")]
+
+mod common;
+
+use std::fs;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+
+use common::{Union, names};
+
+#[test]
+fn layers_merge_and_changes_stay_in_the_upper() {
+    needs_fuse!();
+    let mut u = Union::new(2);
+    u.put("l0/a", "top");
+    u.put("l1/a", "bottom");
+    u.put("l1/d/b", "below");
+    u.put("l0/d/c", "above");
+    u.mount();
+    assert_eq!(names(&u.mnt("")), ["a", "d"]);
+    assert_eq!(names(&u.mnt("d")), ["b", "c"]);
+    assert_eq!(fs::read_to_string(u.mnt("a")).unwrap(), "top");
+    fs::write(u.mnt("d/b"), "changed").unwrap();
+    fs::write(u.mnt("new"), "new").unwrap();
+    fs::remove_file(u.mnt("a")).unwrap();
+    for _ in 0..2 {
+        assert_eq!(names(&u.mnt("")), ["d", "new"]);
+        assert_eq!(fs::read_to_string(u.mnt("d/b")).unwrap(), "changed");
+        assert_eq!(fs::read_to_string(u.at("l1/d/b")).unwrap(), "below");
+        assert_eq!(fs::read_to_string(u.at("l0/a")).unwrap(), "top");
+        u.remount();
+    }
+}
+
+#[test]
+fn a_tree_is_made_moved_and_removed() {
+    needs_fuse!();
+    let mut u = Union::new(1);
+    u.put("l0/x/y/z", "z");
+    u.mount();
+    fs::create_dir_all(u.mnt("n/m/o")).unwrap();
+    fs::write(u.mnt("n/m/o/f"), "f").unwrap();
+    fs::rename(u.mnt("n/m"), u.mnt("x/m")).unwrap();
+    assert_eq!(fs::read_to_string(u.mnt("x/m/o/f")).unwrap(), "f");
+    fs::rename(u.mnt("x/y/z"), u.mnt("x/m/z")).unwrap();
+    assert_eq!(names(&u.mnt("x/y")), [""; 0]);
+    let moved = fs::rename(u.mnt("x"), u.mnt("elsewhere")).unwrap_err();
+    assert_eq!(moved.raw_os_error(), Some(rustix::io::Errno::XDEV.raw_os_error()));
+    fs::remove_dir_all(u.mnt("x")).unwrap();
+    fs::remove_dir_all(u.mnt("n")).unwrap();
+    assert_eq!(names(&u.mnt("")), [""; 0]);
+    u.remount();
+    assert_eq!(names(&u.mnt("")), [""; 0]);
+}
+
+#[test]
+fn reads_and_writes_at_any_offset_agree_with_a_plain_file() {
+    needs_fuse!();
+    let mut u = Union::new(1);
+    let content: Vec<u8> = (0..300_000_u32).map(|i| (i % 251) as u8).collect();
+    fs::write(u.at("l0/f"), &content).unwrap();
+    fs::write(u.at("plain"), &content).unwrap();
+    u.mount();
+    let open = |path| fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let (ours, plain) = (open(u.mnt("f")), open(u.at("plain")));
+    for (offset, len) in [(0, 10), (4095, 2), (299_990, 100), (500_000, 7), (131_072, 8192)] {
+        for file in [&ours, &plain] {
+            file.write_all_at(&vec![0xee; len], offset).unwrap();
+        }
+    }
+    for file in [&ours, &plain] {
+        file.set_len(450_001).unwrap();
+    }
+    assert!(fs::read(u.mnt("f")).unwrap() == fs::read(u.at("plain")).unwrap());
+    assert_eq!(fs::read(u.at("l0/f")).unwrap(), content);
+}
+
+#[test]
+fn attributes_xattrs_and_links_are_kept_over_a_copy_up() {
+    needs_fuse!();
+    let mut u = Union::new(1);
+    let path = u.put("l0/f", "content");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o4750)).unwrap();
+    std::os::unix::fs::chown(&path, Some(1), Some(2)).unwrap();
+    rustix::fs::setxattr(&path, "user.k", b"v", rustix::fs::XattrFlags::empty()).unwrap();
+    std::os::unix::fs::symlink("f", u.at("l0/s")).unwrap();
+    u.mount();
+    let before = fs::metadata(u.mnt("f")).unwrap();
+    fs::hard_link(u.mnt("f"), u.mnt("g")).unwrap();
+    let after = fs::metadata(u.mnt("g")).unwrap();
+    let same = |m: &fs::Metadata| (m.ino(), m.mode(), m.uid(), m.gid(), m.size(), m.mtime(), m.mtime_nsec());
+    assert_eq!(same(&before), same(&after));
+    assert_eq!(after.nlink(), 2);
+    let mut value = [0; 8];
+    assert_eq!(rustix::fs::getxattr(u.mnt("g"), "user.k", &mut value).unwrap(), 1);
+    assert_eq!(fs::read_link(u.mnt("s")).unwrap().to_str(), Some("f"));
+    fs::write(u.mnt("g"), "through g").unwrap();
+    assert_eq!(fs::read_to_string(u.mnt("f")).unwrap(), "through g");
+    u.remount();
+    assert_eq!(fs::metadata(u.mnt("f")).unwrap().ino(), fs::metadata(u.mnt("g")).unwrap().ino());
+    assert_eq!(fs::read_to_string(u.mnt("f")).unwrap(), "through g");
+}
+
+#[test]
+fn holes_ranges_and_copies_work_through_the_mount() {
+    needs_fuse!();
+    let mut u = Union::new(1);
+    let file = fs::File::create(u.at("l0/sparse")).unwrap();
+    file.write_all_at(b"data", 8 << 20).unwrap();
+    file.set_len(64 << 20).unwrap();
+    u.mount();
+    let mut f = fs::OpenOptions::new().read(true).write(true).open(u.mnt("sparse")).unwrap();
+    assert_eq!(fs::metadata(u.upper("sparse")).unwrap().size(), 64 << 20);
+    assert!(fs::metadata(u.upper("sparse")).unwrap().blocks() < 1024, "the holes were kept");
+    assert_eq!(rustix::fs::seek(&f, rustix::fs::SeekFrom::Data(0)).unwrap() & !4095, 8 << 20);
+    f.seek(SeekFrom::Start(8 << 20)).unwrap();
+    let mut four = [0; 4];
+    f.read_exact(&mut four).unwrap();
+    assert_eq!(&four, b"data");
+    use rustix::fs::FallocateFlags;
+    rustix::fs::fallocate(&f, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 8 << 20, 4096).unwrap();
+    f.read_at(&mut four, 8 << 20).unwrap();
+    assert_eq!(&four, &[0; 4]);
+    let mut target = fs::File::create(u.mnt("copy")).unwrap();
+    target.write_all(b"0123456789").unwrap();
+    let source = fs::File::open(u.mnt("copy")).unwrap();
+    let copied = rustix::fs::copy_file_range(&source, Some(&mut 2), &f, Some(&mut 0), 5).unwrap();
+    assert_eq!(copied, 5);
+    let mut five = [0; 5];
+    f.read_at(&mut five, 0).unwrap();
+    assert_eq!(&five, b"23456");
+}
+
+#[test]
+fn a_read_only_union_refuses_every_change() {
+    needs_fuse!();
+    let mut u = Union::new(1).read_only();
+    u.put("l0/f", "x");
+    u.mount();
+    let errors = [
+        fs::write(u.mnt("f"), "y").unwrap_err(),
+        fs::create_dir(u.mnt("d")).unwrap_err(),
+        fs::remove_file(u.mnt("f")).unwrap_err(),
+        fs::set_permissions(u.mnt("f"), fs::Permissions::from_mode(0o600)).unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::ROFS.raw_os_error()));
+    }
+    assert_eq!(fs::read_to_string(u.mnt("f")).unwrap(), "x");
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let line = mounts.lines().find(|line| line.contains(u.at("mnt").to_str().unwrap())).unwrap();
+    assert!(line.starts_with("overlay ") && line.contains("fuse.overlay ro"), "{line}");
+}
+
+#[test]
+fn a_large_directory_is_listed_once_and_whole() {
+    needs_fuse!();
+    let mut u = Union::new(2);
+    for i in 0..3000 {
+        fs::write(u.at(&format!("l{}/f{i}", i % 2)), "").unwrap();
+    }
+    u.mount();
+    assert_eq!(names(&u.mnt("")).len(), 3000);
+    for i in 0..1000 {
+        fs::remove_file(u.mnt(&format!("f{i}"))).unwrap();
+    }
+    assert_eq!(names(&u.mnt("")).len(), 2000);
+    for entry in fs::read_dir(u.mnt("")).unwrap() {
+        use std::os::unix::fs::DirEntryExt;
+        let entry = entry.unwrap();
+        assert_eq!(entry.ino(), entry.metadata().unwrap().ino(), "{:?}", entry.file_name());
+    }
+}
