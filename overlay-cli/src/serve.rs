@@ -91,7 +91,8 @@ fn runtime() -> Result<Runtime> {
 
 async fn open(intent: &Intent, variables: &[(String, String)]) -> Result<Arc<Overlay>> {
     let local = LocalOptions::new(namespace(intent)?);
-    let layers = Layers::new(variables.iter().cloned(), local.clone());
+    let owner = process::user_and_group();
+    let layers = Layers::new(variables.iter().cloned(), owner, local.clone());
     let mut lowers = Vec::new();
     for lower in &intent.lowers {
         lowers.push(layers.open(lower).await?);
@@ -100,8 +101,7 @@ async fn open(intent: &Intent, variables: &[(String, String)]) -> Result<Arc<Ove
         None => None,
         Some(upper) => Some(Arc::new(open_upper(upper, &local).await?) as Arc<dyn UpperLayer>),
     };
-    let creates_as = Some(process::user_and_group());
-    let options = OverlayOptions { creates_as, volatile: intent.options.volatile };
+    let options = OverlayOptions { creates_as: Some(owner), volatile: intent.options.volatile };
     Ok(Overlay::new(Stack::new(upper, lowers)?, options).await?)
 }
 

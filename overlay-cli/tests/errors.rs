@@ -107,6 +107,28 @@ fn an_upper_that_is_mounted_is_refused_by_both_engines() {
     }
 }
 
+#[test]
+fn an_upper_that_the_kernel_has_mounted_is_refused_by_both_engines() {
+    let test = "an_upper_that_the_kernel_has_mounted_is_refused_by_both_engines";
+    if !can_overlayfs(test) {
+        return;
+    }
+    let temp = Temp::with(&["a", "upper, odd", "work", "merged", "other"]);
+    let words = |engine, at| {
+        ["mount", "--engine", engine, "--lower", "a", "--upper", "upper, odd", "--work", "work", at]
+    };
+    let _mount = Mount::new(&temp, words("kernel", "merged"), "merged");
+    for engine in ["fuse", "kernel", "auto"] {
+        let said = sentence(&mut overlay_in(temp.path(), words(engine, "other")));
+        let place = temp.at("merged");
+        assert_eq!(
+            said,
+            format!("upper upper, odd is in use by the mount on {}", place.display()),
+            "{engine}"
+        );
+    }
+}
+
 #[cfg(feature = "demo-server")]
 mod object_stores {
     use super::*;
