@@ -85,7 +85,7 @@ fn mount_by_kernel(intent: &Intent) -> Result<()> {
     if let Some(upper) = &intent.upper {
         refuse_in_use(upper)?;
     }
-    let userxattr = intent.upper.is_some() && serve::namespace(intent)? == Namespace::User;
+    let userxattr = serve::namespace(intent)? == Namespace::User;
     let plan = Plan::new(&intent.request(process::is_root(), userxattr))?;
     Ok(overlay_kernel::mount(&plan, &intent.mountpoint)?)
 }
