@@ -3,8 +3,10 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use crate::failure::Result;
+use crate::mounts;
 use crate::plan::Intent;
 
 /// What the file system says of all directories of a mount.
@@ -16,6 +18,8 @@ pub(crate) struct Facts {
     pub(crate) upper: Option<(Directory, Directory)>,
     /// The mount point.
     pub(crate) mountpoint: Directory,
+    /// Where the kernel's overlayfs has the upper mounted already. (A server of ours holds a lock on it.)
+    pub(crate) upper_mounted_on: Option<PathBuf>,
 }
 
 /// What a path leads to.
@@ -38,15 +42,23 @@ pub(crate) enum Directory {
 
 impl Facts {
     /// Asks the file system.
-    pub(crate) fn gather(intent: &Intent) -> Self {
+    pub(crate) fn gather(intent: &Intent) -> Result<Self> {
         let lowers = intent.lowers.iter().map(|lower| lower.spec.path().map(|path| Directory::at(&path)));
         let upper = intent.upper.as_ref();
-        Self {
+        Ok(Self {
             lowers: lowers.collect(),
             upper: upper.map(|pair| (Directory::at(&pair.upper), Directory::at(&pair.work))),
             mountpoint: Directory::at(&intent.mountpoint),
-        }
+            upper_mounted_on: upper.map(|pair| mounted_on(&pair.upper)).transpose()?.flatten(),
+        })
     }
+}
+
+fn mounted_on(upper: &Path) -> Result<Option<PathBuf>> {
+    let ours = Directory::at(upper);
+    let is_ours = |other: &PathBuf| matches!(ours, Directory::Present { .. }) && Directory::at(other) == ours;
+    let mounts = mounts::all()?.into_iter();
+    Ok(mounts.filter(|mount| mount.upper.as_ref().is_some_and(is_ours)).map(|mount| mount.path).next())
 }
 
 impl Directory {

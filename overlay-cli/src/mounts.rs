@@ -16,16 +16,24 @@ pub(crate) struct Entry {
     pub(crate) device: String,
     /// The type, as `fuse.overlay`.
     pub(crate) kind: String,
-    path: PathBuf,
+    /// The mount point.
+    pub(crate) path: PathBuf,
+    /// The upper of a mount of the kernel's overlayfs, as the mount shows it.
+    pub(crate) upper: Option<PathBuf>,
 }
 
 /// The mount that one sees at `path`, if the path is a mount point.
 pub(crate) fn topmost(path: &Path) -> Result<Option<Entry>> {
-    let table = fs::read("/proc/self/mountinfo")
-        .map_err(|error| Failure::cannot("read /proc/self/mountinfo", error))?;
     let path = real(path);
     // A mount on top of another comes later.
-    Ok(table.split(|b| *b == b'\n').rev().filter_map(entry).find(|entry| entry.path == path))
+    Ok(all()?.into_iter().rev().find(|entry| entry.path == path))
+}
+
+/// All mounts that this process can see.
+pub(crate) fn all() -> Result<Vec<Entry>> {
+    let table = fs::read("/proc/self/mountinfo")
+        .map_err(|error| Failure::cannot("read /proc/self/mountinfo", error))?;
+    Ok(table.split(|b| *b == b'\n').filter_map(entry).collect())
 }
 
 /// The path without links. The last component may be a mount whose server is dead and is then left as it is.
@@ -38,17 +46,25 @@ fn real(path: &Path) -> PathBuf {
 }
 
 fn entry(line: &[u8]) -> Option<Entry> {
-    let mut fields = line.split(|b| *b == b' ').map(|field| OsString::from_vec(unescape(field)));
+    let mut fields = line.split(|b| *b == b' ');
     let id = fields.next()?;
     let device = fields.nth(1)?;
     let path = fields.nth(1)?;
-    let kind = fields.skip_while(|field| field != OsStr::new("-")).nth(1)?;
-    let text = |field: OsString| field.to_string_lossy().into_owned();
-    Some(Entry { id: text(id), device: text(device), kind: text(kind), path: path.into() })
+    let mut fields = fields.skip_while(|field| *field != b"-");
+    let kind = fields.nth(1)?;
+    let upper = fields.nth(1).filter(|_| kind == b"overlay").and_then(upper);
+    let text = |field| unescape(field).to_string_lossy().into_owned();
+    Some(Entry { id: text(id), device: text(device), kind: text(kind), path: unescape(path).into(), upper })
 }
 
-/// A field without its escapes: space, tab, newline and backslash stand in octal.
-fn unescape(field: &[u8]) -> Vec<u8> {
+/// The upper among the options of a file system.
+fn upper(options: &[u8]) -> Option<PathBuf> {
+    let mut options = options.split(|b| *b == b',');
+    options.find_map(|option| option.strip_prefix(b"upperdir=")).map(|path| unescape(path).into())
+}
+
+/// A field without its escapes: space, tab, newline, comma and backslash stand in octal.
+fn unescape(field: &[u8]) -> OsString {
     let mut out = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((first, tail)) = rest.split_first() {
@@ -58,13 +74,19 @@ fn unescape(field: &[u8]) -> Vec<u8> {
         out.push(byte.unwrap_or(*first));
         rest = if byte.is_some() { &tail[3..] } else { tail };
     }
-    out
+    OsString::from_vec(out)
 }
 
 /// An entry for tests of other rooms.
 #[cfg(test)]
 pub(crate) fn tests_entry(device: &str) -> Entry {
-    Entry { id: "1".into(), device: device.into(), kind: "fuse.overlay".into(), path: "/".into() }
+    Entry {
+        id: "1".into(),
+        device: device.into(),
+        kind: "fuse.overlay".into(),
+        path: "/".into(),
+        upper: None,
+    }
 }
 
 #[cfg(test)]
@@ -80,9 +102,13 @@ mod tests {
                 device: "0:52".into(),
                 kind: "fuse.overlay".into(),
                 path: "/a b\\c".into(),
+                upper: None,
             };
             assert_eq!(entry(line.as_bytes()), Some(expected));
         }
+        let line = b"1 2 0:3 / /m rw - overlay x rw,lowerdir+=/l,upperdir=/u\\054\\072v,workdir=/w";
+        assert_eq!(entry(line).unwrap().upper, Some("/u,:v".into()));
+        assert_eq!(entry(b"1 2 0:3 / /m rw - ext4 x rw,upperdir=/u").unwrap().upper, None);
         assert_eq!(entry(b""), None);
         assert_eq!(entry(b"36 35 0:52 / /a rw"), None);
     }

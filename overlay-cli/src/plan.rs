@@ -94,7 +94,14 @@ impl Intent {
             }
         }
         present("mount point", &self.mountpoint.display().to_string(), &facts.mountpoint)?;
-        self.check_overlap(facts)
+        self.check_overlap(facts)?;
+        match (&self.upper, &facts.upper_mounted_on) {
+            (Some(Upper { upper, .. }), Some(place)) => {
+                let (upper, place) = (upper.display(), place.display());
+                Err(Failure::new(format!("upper {upper} is in use by the mount on {place}")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Fails if a layer is given twice.

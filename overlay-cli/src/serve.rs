@@ -49,6 +49,7 @@ impl Server {
             &options(intent),
             runtime.handle().clone(),
         )?;
+        tracing::debug!(mountpoint = %intent.mountpoint.display(), layers = ?overlay.layer_labels(), "mounted");
         let lifeline = lifeline(intent);
         Ok(Self { overlay, mounted, signals: Some(signals), runtime, lifeline })
     }
@@ -74,6 +75,7 @@ impl Server {
     /// Serves until the union is unmounted, by whomever, and everything is written.
     pub(crate) fn wait(self) -> Result<()> {
         let ended = self.mounted.wait();
+        tracing::debug!("unmounted");
         self.runtime.shutdown_timeout(SHUTDOWN);
         // The locks on the upper go before the lifeline: who waits for its end may use the upper.
         drop(self.overlay);
@@ -89,7 +91,8 @@ fn runtime() -> Result<Runtime> {
 
 async fn open(intent: &Intent, variables: &[(String, String)]) -> Result<Arc<Overlay>> {
     let local = LocalOptions::new(namespace(intent)?);
-    let layers = Layers::new(variables.iter().cloned(), local.clone());
+    let owner = process::user_and_group();
+    let layers = Layers::new(variables.iter().cloned(), owner, local.clone());
     let mut lowers = Vec::new();
     for lower in &intent.lowers {
         lowers.push(layers.open(lower).await?);
@@ -98,8 +101,7 @@ async fn open(intent: &Intent, variables: &[(String, String)]) -> Result<Arc<Ove
         None => None,
         Some(upper) => Some(Arc::new(open_upper(upper, &local).await?) as Arc<dyn UpperLayer>),
     };
-    let creates_as = Some(process::user_and_group());
-    let options = OverlayOptions { creates_as, volatile: intent.options.volatile };
+    let options = OverlayOptions { creates_as: Some(owner), volatile: intent.options.volatile };
     Ok(Overlay::new(Stack::new(upper, lowers)?, options).await?)
 }
 

@@ -7,6 +7,7 @@ use overlay_kernel::{Offer, Plan, Upper};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::dry_run;
 use crate::args::{self, Wanted};
 use crate::daemon::{self, Reporter};
 use crate::facts::Facts;
@@ -23,13 +24,13 @@ pub(crate) fn run(args: &args::Mount, invocation: &Invocation, serving: bool) ->
     for lower in &intent.lowers {
         registry::check(lower)?;
     }
-    intent.check(&Facts::gather(&intent))?;
+    intent.check(&Facts::gather(&intent)?)?;
     if serving {
         return serve_in_background(&intent, invocation);
     }
     let choice = intent.choose(&Offer::probe())?;
     if args.dry_run {
-        return show(&intent, &choice, args.json);
+        return dry_run::show(&intent, &choice, args.json);
     }
     match choice.engine {
         Engine::Kernel => by_kernel(args, invocation, &intent, choice),
@@ -84,7 +85,7 @@ fn mount_by_kernel(intent: &Intent) -> Result<()> {
     if let Some(upper) = &intent.upper {
         refuse_in_use(upper)?;
     }
-    let userxattr = intent.upper.is_some() && serve::namespace(intent)? == Namespace::User;
+    let userxattr = serve::namespace(intent)? == Namespace::User;
     let plan = Plan::new(&intent.request(process::is_root(), userxattr))?;
     Ok(overlay_kernel::mount(&plan, &intent.mountpoint)?)
 }
@@ -125,39 +126,4 @@ fn stay(intent: &Intent) -> Result<()> {
         }
         Ok(())
     })
-}
-
-/// Says what would be done.
-fn show(intent: &Intent, choice: &Choice, json: bool) -> Result<()> {
-    let markers = |oci| if oci { "oci" } else { "kernel" };
-    let engine = choice.engine.name();
-    if json {
-        let lower = |lower: &overlay_kernel::Lower| {
-            serde_json::json!({
-                "layer": lower.spec.to_string(),
-                "scheme": lower.spec.scheme(),
-                "markers": markers(lower.oci),
-            })
-        };
-        let plan = serde_json::json!({
-            "engine": engine,
-            "why": choice.why,
-            "lowers": intent.lowers.iter().map(lower).collect::<Vec<_>>(),
-            "upper": intent.upper.as_ref().map(|pair| pair.upper.to_string_lossy()),
-            "work": intent.upper.as_ref().map(|pair| pair.work.to_string_lossy()),
-            "mountpoint": intent.mountpoint.to_string_lossy(),
-            "read_only": intent.flags(process::is_root()).read_only,
-        });
-        println!("{plan:#}");
-        return Ok(());
-    }
-    println!("engine {engine}: {}", choice.why);
-    if let Some(Upper { upper, work }) = &intent.upper {
-        println!("upper  {} (work {})", upper.display(), work.display());
-    }
-    for lower in &intent.lowers {
-        println!("lower  {} ({} markers)", lower.spec, markers(lower.oci));
-    }
-    println!("on     {}", intent.mountpoint.display());
-    Ok(())
 }

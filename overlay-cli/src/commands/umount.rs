@@ -22,7 +22,7 @@ pub(crate) fn run(args: &Umount) -> Result<()> {
     // Before it is unmounted: the device number may be another mount's right after.
     let watch = Watch::of(&mount);
     match overlay_fuse::unmount(path, false) {
-        Ok(()) => wait(watch, path),
+        Ok(()) => wait(watch, path, args.lazy),
         // Out of sight now; the server ends with the last user, for whom nobody waits.
         Err(error) if is(&error, Errno::BUSY) && args.lazy => Ok(overlay_fuse::unmount(path, true)?),
         Err(error) if is(&error, Errno::BUSY) => {
@@ -54,16 +54,22 @@ fn is(error: &MountError, errno: Errno) -> bool {
     cause.raw_os_error() == Some(errno.raw_os_error())
 }
 
-fn wait(watch: Option<Watch>, path: &Path) -> Result<()> {
+/// How long a lazy command waits, whose user does not want to wait for others.
+const BRIEFLY: Duration = Duration::from_millis(500);
+
+/// Waits for the end of the server. An ordinary user's mount (`fusermount3 -z`) goes out of sight even if it is in
+/// use, and its server then lives on.
+fn wait(watch: Option<Watch>, path: &Path, lazy: bool) -> Result<()> {
     let Some(watch) = watch else { return Ok(()) };
     let shown = path.display();
-    match watch.wait(PATIENCE) {
-        Ok(true) => Ok(()),
-        Ok(false) => {
-            let seconds = PATIENCE.as_secs();
-            let sentence = format!("{shown} is unmounted, but its server has not ended within {seconds} s");
-            Err(Failure::new(sentence))
-        }
-        Err(error) => Err(Failure::cannot(format_args!("wait for the server of {shown}"), error)),
+    let limit = if lazy { BRIEFLY } else { PATIENCE };
+    let ended = watch.wait(limit);
+    let ended =
+        ended.map_err(|error| Failure::cannot(format_args!("wait for the server of {shown}"), error))?;
+    if ended || lazy {
+        return Ok(());
     }
+    let seconds = limit.as_secs();
+    let sentence = "is out of sight, but something still uses it: its server has not ended within";
+    Err(Failure::new(format!("{shown} {sentence} {seconds} s")))
 }

@@ -30,6 +30,7 @@ fn facts(intent: &Intent) -> Facts {
         lowers: lowers.map(|(lower, ino)| lower.spec.path().map(|_| present(ino))).collect(),
         upper: intent.upper.as_ref().map(|_| (present(1), present(2))),
         mountpoint: present(3),
+        upper_mounted_on: None,
     }
 }
 
@@ -84,7 +85,8 @@ fn the_file_system_has_a_say() {
     let intent = intent("--lower a --lower b --upper u --work w");
     intent.check(&facts(&intent)).unwrap();
     type Change = fn(&mut Facts);
-    let changes: [(Change, &str); 10] = [
+    let changes: [(Change, &str); 11] = [
+        (|f| f.upper_mounted_on = Some("/x".into()), "upper u is in use by the mount on /x"),
         (|f| f.lowers[1] = Some(Directory::Absent), "lower layer b does not exist"),
         (|f| f.lowers[0] = Some(Directory::Other), "lower layer a is not a directory"),
         (

@@ -10,7 +10,6 @@ use tokio::runtime::Runtime;
 
 use super::tree;
 use crate::failure::{Failure, Result};
-use crate::process;
 
 /// The bucket of the demonstration.
 const BUCKET: &str = "demo";
@@ -61,14 +60,9 @@ impl Scene {
         self.temp.path()
     }
 
-    /// The layer in the bucket. What an ordinary user mounts should be that user's.
+    /// The layer in the bucket.
     pub(super) fn url(&self) -> String {
-        let endpoint = self.server.endpoint();
-        let owner = match process::user_and_group() {
-            (0, _) => String::new(),
-            (uid, gid) => format!("&uid={uid}&gid={gid}"),
-        };
-        format!("s3://{BUCKET}/site?endpoint={endpoint}{owner}")
+        format!("s3://{BUCKET}/site?endpoint={}", self.server.endpoint())
     }
 
     /// The variables that a user of the bucket sets.
