@@ -490,3 +490,19 @@ fn lsattr_and_unknown_ioctls_are_answered() {
     rustix::fs::ioctl_getflags(&file).unwrap();
     assert_eq!(rustix::fs::ioctl_blkpbszget(&file), Err(Errno::NOTTY));
 }
+
+#[test]
+fn a_stranger_cannot_take_set_user_id_off_without_writing() {
+    needs_fuse!();
+    for target in ["f", "g"] {
+        let mut u = Union::new(1);
+        for file in ["l0/f", "upper/g"] {
+            let path = u.put(file, "content");
+            fs::set_permissions(&path, Permissions::from_mode(0o4755)).unwrap();
+        }
+        u.mount();
+        let done = u.as_user(&format!("chown : {target}; chown -h : {target}; truncate -s 0 {target}"));
+        assert_eq!(mode(u.mnt(target)), 0o4755, "{target}: {done:?}");
+        assert_eq!(mode(u.remount().mnt(target)), 0o4755, "{target}: {done:?}");
+    }
+}
