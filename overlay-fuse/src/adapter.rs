@@ -201,8 +201,11 @@ impl Filesystem for Adapter {
         let set = SetAttr { mode: mode.map(|mode| mode & 0o7777), uid, gid, size, atime, mtime };
         // A change of nothing at all is the kernel's way to say that privilege goes. (A ctime alone comes with the
         // writeback cache only; every layer keeps its own.)
-        let bare = set.is_empty() && ctime.is_none();
-        let kill_privilege = bare || (size.is_some() && kills_privilege(request.uid()));
+        if set.is_empty() && ctime.is_none() {
+            let caller = caller(request, 0);
+            return self.answer(reply, |o| async move { o.give_up_privilege(caller, ino.0).await });
+        }
+        let kill_privilege = size.is_some() && kills_privilege(request.uid());
         let change = Change { set, kill_privilege };
         let handle = fh.map(|fh| fh.0);
         self.answer(reply, |o| async move { o.setattr(ino.0, handle, &change).await });

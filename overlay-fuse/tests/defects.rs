@@ -509,3 +509,64 @@ fn lsattr_and_unknown_ioctls_are_answered() {
     rustix::fs::ioctl_getflags(&file).unwrap();
     assert_eq!(rustix::fs::ioctl_blkpbszget(&file), Err(Errno::NOTTY));
 }
+
+#[test]
+fn a_stranger_cannot_take_set_user_id_off_without_writing() {
+    needs_fuse!();
+    for target in ["f", "g"] {
+        let mut u = Union::new(1);
+        for file in ["l0/f", "upper/g"] {
+            let path = u.put(file, "content");
+            fs::set_permissions(&path, Permissions::from_mode(0o4755)).unwrap();
+        }
+        u.mount();
+        let done = u.as_user(&format!("chown : {target}; chown -h : {target}; truncate -s 0 {target}"));
+        assert_eq!(mode(u.mnt(target)), 0o4755, "{target}: {done:?}");
+        assert_eq!(mode(u.remount().mnt(target)), 0o4755, "{target}: {done:?}");
+    }
+}
+
+#[test]
+fn an_operation_that_is_refused_copies_nothing_up() {
+    needs_fuse!();
+    let mut u = Union::new(1);
+    u.put("l0/d/f", "lower");
+    u.put("l0/e/full/x", "lower");
+    u.mount();
+    let rename = |from: &str, to: &str, how| renameat_with(CWD, u.mnt(from), CWD, u.mnt(to), how);
+    assert_eq!(rename("d/f", "e/full", RenameFlags::EXCHANGE), Err(Errno::XDEV));
+    assert_eq!(rename("e/full", "d/full", RenameFlags::empty()), Err(Errno::XDEV));
+    assert_eq!(rename("d", "e/full", RenameFlags::empty()), Err(Errno::XDEV), "before it is found full");
+    assert_eq!(rustix::fs::rmdir(u.mnt("e/full")), Err(Errno::NOTEMPTY));
+    assert_eq!(names(&u.upper("")), [""; 0]);
+    fs::write(u.mnt("d/new"), "").unwrap();
+    fs::write(u.mnt("e/new"), "").unwrap();
+    assert_eq!(rename("d/new", "e/full", RenameFlags::EXCHANGE), Err(Errno::XDEV));
+    assert_eq!(rename("e/full", "d/f", RenameFlags::EXCHANGE), Err(Errno::XDEV));
+    assert_eq!(names(&u.upper("d")), ["new"], "not even the other end of an exchange");
+}
+
+#[test]
+fn an_acl_that_an_upper_object_has_not_is_removed_without_complaint() {
+    needs_fuse!();
+    let mut u = Union::new(1);
+    u.put("l0/lower", "");
+    u.put("upper/upper", "");
+    u.mount();
+    let remove = |path| rustix::fs::removexattr(u.mnt(path), "system.posix_acl_access");
+    assert_eq!(remove("upper"), Ok(()), "as the file system of the upper says");
+    assert_eq!(remove("lower"), Err(Errno::NODATA));
+    assert_eq!(names(&u.upper("")), ["upper"], "and nothing is copied up for it");
+}
+
+#[test]
+fn a_removed_directory_keeps_its_mode_for_those_who_have_it_open() {
+    needs_fuse!();
+    let mut u = Union::new(1);
+    u.put("l0/d/x", "");
+    u.mount();
+    fs::set_permissions(u.mnt("d"), Permissions::from_mode(0o2775)).unwrap();
+    let open = fs::File::open(u.mnt("d")).unwrap();
+    fs::remove_dir_all(u.mnt("d")).unwrap();
+    assert_eq!(open.metadata().unwrap().mode() & 0o7777, 0o2775);
+}

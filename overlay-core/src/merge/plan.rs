@@ -147,10 +147,12 @@ pub fn rename(mode: RenameMode, source: End, target: End) -> Result<RenamePlan, 
     match target.shown {
         Some(to) if from.is_dir() && !to.is_dir() => return Err(ErrorKind::NotDir),
         Some(to) if !from.is_dir() && to.is_dir() => return Err(ErrorKind::IsDir),
-        Some(to) if !to.is_empty() => return Err(ErrorKind::NotEmpty),
         _ => {}
     }
     movable(from)?;
+    if target.shown.is_some_and(|to| !to.is_empty()) {
+        return Err(ErrorKind::NotEmpty);
+    }
     // A directory cannot be renamed over a whiteout, which is a file; swapping them leaves it where one is wanted.
     let swap = from.is_dir() && target.upper == Upper::Whiteout;
     let how = match (swap, source.below) {

@@ -99,6 +99,19 @@ impl Overlay {
         }
     }
 
+    /// Takes set-user-ID and set-group-ID off at the word of the client alone. It says so after a write that it did
+    /// by itself, and in the same words at a `chown` that changes nothing; strangers may do the first only.
+    pub async fn give_up_privilege(&self, caller: Caller, ino: Ino) -> Result<Attr> {
+        let attr = self.getattr(ino).await?;
+        if attr.kind != Kind::File || without_privilege(attr.mode).is_none() {
+            return Ok(attr);
+        }
+        if caller.uid != 0 && caller.uid != attr.uid && !self.is_written(ino) {
+            return Err(Error::new(ErrorKind::NotPermitted, "setattr"));
+        }
+        self.setattr(ino, None, &Change { kill_privilege: true, ..Change::default() }).await
+    }
+
     /// Whether `caller` may do what the bits of `mask` say (4 read, 2 write, 1 execute), by owner, group and mode;
     /// ACLs and supplementary groups are the client's affair.
     pub async fn access(&self, caller: Caller, ino: Ino, mask: u32) -> Result<()> {

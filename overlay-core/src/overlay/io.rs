@@ -156,6 +156,11 @@ impl Overlay {
         known.ok_or_else(|| Error::new(ErrorKind::BadHandle, "handle"))
     }
 
+    /// Whether a file is open for writing.
+    pub(super) fn is_written(&self, ino: Ino) -> bool {
+        self.files.iter().any(|handle| handle.ino() == ino && handle.open.write)
+    }
+
     /// Closes a handle.
     pub fn release(&self, handle: u64) {
         self.files.remove(&handle);

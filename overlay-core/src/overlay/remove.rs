@@ -26,7 +26,12 @@ impl Overlay {
 
     /// Removes an empty directory.
     pub async fn rmdir(&self, parent: Ino, name: &Name) -> Result<()> {
-        let parent = self.dir_to_change(parent, "rmdir").await?;
+        let parent = self.live_dir(parent, "rmdir")?;
+        if !parent.has_upper() {
+            // A refusal copies nothing up.
+            self.refuse_full(&parent, name).await?;
+            self.copy_up(&parent, Data::Full).await?;
+        }
         let _names = parent.lock.write().await;
         let child = self.child_to_change(&parent, name, "rmdir").await?;
         if !child.is_dir() {
@@ -39,6 +44,19 @@ impl Overlay {
         }
         let upper = if child.has_upper() { UpperFact::Dir { bare: found.bare } } else { UpperFact::Absent };
         self.remove(&parent, name, &child, upper).await
+    }
+
+    /// Whether `rmdir` will fail for what the directory holds.
+    async fn refuse_full(&self, parent: &Arc<Inode>, name: &Name) -> Result<()> {
+        self.work("rmdir")?;
+        let _names = parent.lock.read().await;
+        let child = self.child_to_change(parent, name, "rmdir").await?;
+        if !child.is_dir() {
+            return Err(Error::new(ErrorKind::NotDir, "rmdir").at(name));
+        }
+        let _inside = child.lock.read().await;
+        let empty = self.emptiness(&child).await?.empty;
+        if empty { Ok(()) } else { Err(Error::new(ErrorKind::NotEmpty, "rmdir").at(name)) }
     }
 
     /// A directory whose names are about to change: it is in the upper afterwards.

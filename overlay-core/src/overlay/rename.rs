@@ -34,8 +34,11 @@ impl Overlay {
         to_name: &Name,
         mode: RenameMode,
     ) -> Result<()> {
-        let from = self.dir_to_change(parent, "rename").await?;
-        let to = self.dir_to_change(to_parent, "rename").await?;
+        let from = self.live_dir(parent, "rename")?;
+        let to = self.live_dir(to_parent, "rename")?;
+        self.refuse_early((&from, name), (&to, to_name), mode).await?;
+        self.copy_up(&from, Data::Full).await?;
+        self.copy_up(&to, Data::Full).await?;
         loop {
             self.prepare_source(&from, name).await?;
             if mode == RenameMode::Exchange {
@@ -48,6 +51,60 @@ impl Overlay {
             }
             // Somebody put another object, not copied up, under the name in between.
         }
+    }
+
+    /// A rename that must fail copies nothing up: half a gigabyte, or a hard link that breaks, for nothing. What is
+    /// found here may change until the locks are taken, so everything is looked at again then.
+    async fn refuse_early(
+        &self,
+        (from, name): (&Arc<Inode>, &Name),
+        (to, to_name): (&Arc<Inode>, &Name),
+        mode: RenameMode,
+    ) -> Result<()> {
+        self.work("rename")?;
+        let source = self.glance(from, name).await?;
+        let target = self.glance(to, to_name).await?;
+        let moved = [source.as_ref(), target.as_ref().filter(|_| mode == RenameMode::Exchange)];
+        if [from, to].into_iter().chain(moved.into_iter().flatten()).all(|inode| inode.has_upper()) {
+            return Ok(());
+        }
+        if let (Some(moved), Some(there)) = (&source, &target)
+            && Arc::ptr_eq(moved, there)
+        {
+            return Ok(());
+        }
+        let end = async |inode: Option<Arc<Inode>>| {
+            let shown = match inode {
+                None => None,
+                Some(inode) => {
+                    let _inside = inode.lock.read().await;
+                    Some(self.shown_as(&inode).await?)
+                }
+            };
+            Ok::<_, Error>(End { shown, upper: UpperFact::Absent, below: false })
+        };
+        let plan = rename(mode, end(source).await?, end(target).await?);
+        plan.map(|_| ()).map_err(|kind| Error::new(kind, "rename").at(name))
+    }
+
+    /// The inode under a name, if the union shows one.
+    async fn glance(&self, parent: &Arc<Inode>, name: &Name) -> Result<Option<Arc<Inode>>> {
+        let _names = parent.lock.read().await;
+        let inode = self.refer_child(parent, name).await?;
+        if let Some(inode) = &inode {
+            self.forget(inode.ino, 1);
+        }
+        Ok(inode)
+    }
+
+    /// What the union shows. The caller holds the lock of a directory.
+    async fn shown_as(&self, inode: &Inode) -> Result<ShownAs> {
+        if !inode.is_dir() {
+            return Ok(ShownAs::Other);
+        }
+        let empty = self.emptiness(inode).await?.empty;
+        let merged = !inode.state().lowers.is_empty();
+        Ok(if merged { ShownAs::MergedDir { empty } } else { ShownAs::PureDir { empty } })
     }
 
     /// Copies up what is to be moved, before any lock is taken. A directory stays: if it cannot move as it is, it

@@ -69,7 +69,7 @@ async fn discard(work: &dyn UpperDir, name: &Name) -> Result<()> {
     while let Some(name) = next.pop() {
         match work.lookup(&name).await? {
             Some(Found::Entry(entry)) if entry.attr.is_dir() => {
-                let dir = open_any(work, &name).await?;
+                let dir = open_any(work, &name, entry.attr.mode).await?;
                 next.extend(clear(dir.as_ref(), work, &mut number).await?);
                 absent_is_fine(work.rmdir(&name).await)?;
             }
@@ -80,10 +80,13 @@ async fn discard(work: &dyn UpperDir, name: &Name) -> Result<()> {
     Ok(())
 }
 
-/// Opens a directory whatever its mode: it may be one that its owner had closed to everybody.
-async fn open_any(work: &dyn UpperDir, name: &Name) -> Result<Arc<dyn UpperDir>> {
-    let open = SetAttr { mode: Some(0o700), ..SetAttr::default() };
-    work.set_attr(Target::Child(name), &open).await?;
+/// Opens a directory whatever its mode: it may be one that its owner had closed to everybody. Else the mode stays:
+/// somebody may have the directory open and ask for it.
+async fn open_any(work: &dyn UpperDir, name: &Name, mode: u32) -> Result<Arc<dyn UpperDir>> {
+    if mode & 0o700 != 0o700 {
+        let open = SetAttr { mode: Some(0o700), ..SetAttr::default() };
+        work.set_attr(Target::Child(name), &open).await?;
+    }
     work.upper_dir(name).await
 }
 

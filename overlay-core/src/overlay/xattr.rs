@@ -34,11 +34,14 @@ impl Overlay {
         self.changeable(&inode, "setxattr")?.set_xattr(key, value, how).await
     }
 
-    /// Removes an xattr. One that does not exist is `NoData`, and nothing is copied up for it.
+    /// Removes an xattr. One that a lower object does not have is `NoData`, and nothing is copied up for it; what
+    /// the upper says of its own is passed on.
     pub async fn removexattr(&self, ino: Ino, key: &[u8]) -> Result<()> {
         let inode = self.inode(ino)?;
         self.work("removexattr")?;
-        self.getxattr(ino, key).await?;
+        if !inode.has_upper() {
+            self.getxattr(ino, key).await?;
+        }
         self.copy_up(&inode, Data::Full).await?;
         let _place = inode.lock.write().await;
         self.forget_acl(&inode, key);

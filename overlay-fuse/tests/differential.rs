@@ -1,0 +1,80 @@
+//! Random operations on the kernel's overlayfs and on ours: a program must see no difference.
+//!
+//! `OVERLAY_SEED=n` plays one sequence again, `OVERLAY_SEQUENCES=n` plays the first `n`, `OVERLAY_KEEP_GOING=1` goes
+//! on after a failure. What differs on purpose stands in `differential/allowed.rs`.
+
+mod common;
+#[path = "differential/allowed.rs"]
+mod allowed;
+#[path = "differential/lowers.rs"]
+mod lowers;
+#[path = "differential/op.rs"]
+mod op;
+#[path = "differential/rng.rs"]
+mod rng;
+#[path = "differential/run.rs"]
+mod run;
+#[path = "differential/shrink.rs"]
+mod shrink;
+#[path = "differential/side.rs"]
+mod side;
+#[path = "differential/tree.rs"]
+mod tree;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rng::Rng;
+
+/// Steps of a sequence.
+const STEPS: usize = 120;
+
+/// Sequences of an ordinary test run: what two cores do in some twenty seconds.
+const SEQUENCES: u64 = 100;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().unwrap())
+}
+
+/// Plays the sequence of a seed; the report of a failure.
+fn play(seed: u64) -> Option<String> {
+    let mut rng = Rng::new(seed);
+    let layers = lowers::lowers(&mut rng);
+    let mut left = STEPS;
+    let done = run::run(&layers, 8, |known| {
+        left = left.checked_sub(1)?;
+        Some(op::step(&mut rng, known))
+    });
+    let failure = done.failure?;
+    let small = shrink::shrink(layers, done.steps, failure);
+    Some(format!("OVERLAY_SEED={seed}\n{small}"))
+}
+
+#[test]
+fn the_kernel_and_we_agree_on_every_operation() {
+    needs_fuse!();
+    let seeds = match number("OVERLAY_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("OVERLAY_SEQUENCES").unwrap_or(SEQUENCES),
+    };
+    let keep_going = number("OVERLAY_KEEP_GOING").is_some();
+    let next = AtomicU64::new(seeds.start);
+    let failures = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end || (!keep_going && !failures.lock().unwrap().is_empty()) {
+                        return;
+                    }
+                    if let Some(failure) = play(seed) {
+                        eprintln!("{failure}\n");
+                        failures.lock().unwrap().push(failure);
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{} of the sequences failed:\n{}", failures.len(), failures.join("\n\n"));
+}

@@ -1,0 +1,176 @@
+//! A sequence of steps on both mounts, compared after each.
+
+use std::ffi::CString;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::mount::{MountFlags, UnmountFlags};
+
+use super::allowed::allowed;
+use super::common::{Union, names};
+use super::lowers::{Build, build, stamp};
+use super::op::{Op, Step};
+use super::side::{Side, Sort};
+use super::tree::{Age, Tree, differences, tree};
+
+/// What a run did, up to its end or the first difference.
+pub struct Run {
+    pub steps: Vec<Step>,
+    pub failure: Option<String>,
+}
+
+/// The kernel's overlayfs, mounted.
+struct Kernel {
+    target: PathBuf,
+}
+
+impl Kernel {
+    fn mount(dir: &Path, lowers: usize) -> Self {
+        let at = |name: &str| dir.join(name).display().to_string();
+        let lower = (0..lowers).map(|i| at(&format!("l{i}"))).collect::<Vec<_>>().join(":");
+        let options = format!(
+            "lowerdir={lower},upperdir={},workdir={},redirect_dir=off,index=off,metacopy=off,xino=off",
+            at("kupper"),
+            at("kwork")
+        );
+        let options = CString::new(options).unwrap();
+        let target = dir.join("kmnt");
+        rustix::mount::mount("overlay", &target, "overlay", MountFlags::empty(), options.as_c_str()).unwrap();
+        Self { target }
+    }
+}
+
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        rustix::mount::unmount(&self.target, UnmountFlags::DETACH).unwrap();
+    }
+}
+
+/// Both mounts over the same lowers.
+struct Pair {
+    // In this order: handles keep mounts busy.
+    kernel_side: Side,
+    our_side: Side,
+    kernel: Option<Kernel>,
+    union: Union,
+    lowers: usize,
+}
+
+impl Pair {
+    fn new(lowers: &[Vec<Build>]) -> Self {
+        let mut union = Union::new(lowers.len());
+        for name in ["kupper", "kwork", "kmnt"] {
+            fs::create_dir(union.at(name)).unwrap();
+        }
+        for (index, layer) in lowers.iter().enumerate() {
+            build(&union.at(&format!("l{index}")), layer);
+        }
+        for name in ["upper", "kupper"] {
+            fs::set_permissions(union.at(name), fs::Permissions::from_mode(0o777)).unwrap();
+            stamp(&union.at(name), 400_000_000);
+        }
+        let recent = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64 - 60;
+        let kernel = Some(Kernel::mount(union.dir.path(), lowers.len()));
+        union.mount();
+        let kernel_side = Side::new(union.at("kmnt"), Sort::Kernel, recent);
+        let our_side = Side::new(union.at("mnt"), Sort::Ours, recent);
+        Self { kernel_side, our_side, kernel, union, lowers: lowers.len() }
+    }
+
+    fn remount(&mut self) {
+        self.unmount();
+        self.mount();
+    }
+
+    fn unmount(&mut self) {
+        self.kernel_side.close_all();
+        self.our_side.close_all();
+        self.kernel = None;
+        self.union.unmount();
+    }
+
+    fn mount(&mut self) {
+        self.kernel = Some(Kernel::mount(self.union.dir.path(), self.lowers));
+        self.union.mount();
+    }
+
+    fn trees(&self) -> (Tree, Tree) {
+        (self.kernel_side.tree(), self.our_side.tree())
+    }
+
+    fn layers(&self) -> Vec<Tree> {
+        (0..self.lowers).map(|i| tree(&self.union.at(&format!("l{i}")), i64::MAX, Sort::Ours)).collect()
+    }
+
+    /// One step on both; what differs.
+    fn step(&mut self, step: &Step) -> Option<String> {
+        if matches!(step.op, Op::Remount) {
+            self.remount();
+            return self.compare(Age::Fresh, "after the remount");
+        }
+        let (kernel, ours) = (self.kernel_side.apply(step), self.our_side.apply(step));
+        if kernel == ours || allowed(step, &kernel, &ours).is_some() {
+            return None;
+        }
+        Some(format!("kernel {kernel:?}\nours   {ours:?}"))
+    }
+
+    fn compare(&self, age: Age, when: &str) -> Option<String> {
+        let (kernel, ours) = self.trees();
+        unequal(&kernel, &ours, age, when)
+    }
+
+    /// Each mounts what the other wrote, and sees the same.
+    fn swap(&mut self) -> Option<String> {
+        let (before, _) = self.trees();
+        self.unmount();
+        let left = names(&self.union.at("work/work"));
+        if !left.is_empty() {
+            return Some(format!("left in work: {left:?}"));
+        }
+        let at = |name: &str| self.union.at(name);
+        for (one, other) in [("upper", "kupper"), ("work", "kwork")] {
+            fs::rename(at(one), at("swap")).unwrap();
+            fs::rename(at(other), at(one)).unwrap();
+            fs::rename(at("swap"), at(other)).unwrap();
+        }
+        self.mount();
+        let (kernel, ours) = self.trees();
+        unequal(&before, &kernel, Age::Fresh, "as the kernel (second) sees our upper")
+            .or_else(|| unequal(&before, &ours, Age::Fresh, "as we see the kernel's upper"))
+    }
+}
+
+fn unequal(kernel: &Tree, ours: &Tree, age: Age, when: &str) -> Option<String> {
+    let lines = differences(kernel, ours, age);
+    if lines.is_empty() { None } else { Some(format!("the trees differ {when}:\n  {}", lines.join("\n  "))) }
+}
+
+/// Runs steps until `next`, which is told the paths that exist, has no more. Trees are compared after every
+/// `every`th step.
+pub fn run(lowers: &[Vec<Build>], every: usize, mut next: impl FnMut(&[String]) -> Option<Step>) -> Run {
+    let mut pair = Pair::new(lowers);
+    let before = pair.layers();
+    let mut steps = Vec::new();
+    let mut known: Vec<String> = pair.trees().0.into_keys().filter(|path| path != "/").collect();
+    let mut failure = pair.compare(Age::Fresh, "at first");
+    while failure.is_none() {
+        let Some(step) = next(&known) else { break };
+        steps.push(step.clone());
+        failure = pair.step(&step);
+        if failure.is_none() && steps.len() % every == 0 {
+            let (kernel, ours) = pair.trees();
+            failure = unequal(&kernel, &ours, Age::Used, "after the step");
+            known = kernel.into_keys().filter(|path| path != "/").collect();
+        }
+    }
+    let failure = failure.or_else(|| pair.compare(Age::Used, "at the end")).or_else(|| pair.swap());
+    let failure = failure.or_else(|| {
+        let after = pair.layers();
+        before.iter().zip(&after).find_map(|(before, after)| unequal(before, after, Age::Fresh, "in a lower"))
+    });
+    pair.unmount();
+    Run { steps, failure }
+}
