@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, FileType, Timespec, Timestamps, XattrFlags, lsetxattr, makedev, mknodat, utimensat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Timespec, Timestamps, XattrFlags, lsetxattr, makedev, mknodat, utimensat,
+};
 
 use super::op::NAMES;
 use super::rng::Rng;
@@ -56,7 +58,13 @@ fn layer(rng: &mut Rng) -> Vec<Build> {
             17 if !paths.is_empty() => Build::Link { from: rng.pick(&paths), to: path.clone() },
             18 | 19 if !paths.is_empty() => Build::Xattr {
                 path: rng.pick(&paths),
-                key: rng.pick(&["user.a", "trusted.t", "security.s", "system.posix_acl_access", "system.posix_acl_default"]),
+                key: rng.pick(&[
+                    "user.a",
+                    "trusted.t",
+                    "security.s",
+                    "system.posix_acl_access",
+                    "system.posix_acl_default",
+                ]),
                 value: rng.below(6) as u8,
             },
             _ => continue,

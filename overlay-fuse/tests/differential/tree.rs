@@ -115,7 +115,8 @@ pub fn differences(kernel: &Tree, ours: &Tree, age: Age) -> Vec<String> {
             (Some(k), Some(o)) => {
                 for fact in k.keys().chain(o.keys()).collect::<std::collections::BTreeSet<_>>() {
                     let (k, o) = (k.get(fact), o.get(fact));
-                    let broken_link = *fact == "nlink" && k.is_some_and(|count| count == "1") && age == Age::Used;
+                    let broken_link =
+                        *fact == "nlink" && k.is_some_and(|count| count == "1") && age == Age::Used;
                     if k != o && !broken_link {
                         lines.push(format!("{path}: {fact}: kernel {k:?}, ours {o:?}"));
                     }
