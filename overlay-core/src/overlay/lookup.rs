@@ -56,6 +56,13 @@ impl Overlay {
         }
     }
 
+    /// The inode of a child, kept in the table for as long as the operation needs it. The caller holds the parent's
+    /// lock.
+    pub(super) async fn hold_child(&self, parent: &Arc<Inode>, name: &Name) -> Result<Option<Held<'_>>> {
+        let inode = self.refer_child(parent, name).await?;
+        Ok(inode.map(|inode| Held { table: &self.table, inode }))
+    }
+
     /// Asks the layers of a directory for a name: all of them, or the lowers alone.
     pub(super) async fn facts(&self, parent: &Inode, name: &Name, with_upper: bool) -> Result<Facts> {
         let (upper, lowers) = {
@@ -169,6 +176,26 @@ impl Overlay {
             name,
             Built { attr: attr.clone(), layer: UPPER, state: State { upper, ..State::default() } },
         )
+    }
+}
+
+/// An inode with a reference of an operation, so that two look-ups of one name find one inode even if the client
+/// refers to none.
+pub(super) struct Held<'a> {
+    table: &'a Table,
+    inode: Arc<Inode>,
+}
+
+impl std::ops::Deref for Held<'_> {
+    type Target = Arc<Inode>;
+    fn deref(&self) -> &Arc<Inode> {
+        &self.inode
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.table.forget(self.inode.ino, 1);
     }
 }
 

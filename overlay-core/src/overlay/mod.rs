@@ -190,4 +190,6 @@ fn stale(op: &'static str) -> Error {
 }
 
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod tests;

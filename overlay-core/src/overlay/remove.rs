@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Overlay;
 use super::inode::{Ino, Inode, Upper};
+use super::lookup::Held;
 use crate::copy_up::Data;
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::layer::{Rename, UpperDir, UpperNode};
@@ -66,20 +67,18 @@ impl Overlay {
         Ok(dir)
     }
 
-    /// The inode under a name, without a reference of the client. The caller holds the parent's lock.
+    /// The inode under a name. The caller holds the parent's lock.
     pub(super) async fn child_to_change(
         &self,
         parent: &Arc<Inode>,
         name: &Name,
         op: &'static str,
-    ) -> Result<Arc<Inode>> {
+    ) -> Result<Held<'_>> {
+        let missing = || Error::new(ErrorKind::NotFound, op).at(name);
         if parent.is_removed() {
-            return Err(Error::new(ErrorKind::NotFound, op).at(name));
+            return Err(missing());
         }
-        let child = self.refer_child(parent, name).await?;
-        let child = child.ok_or_else(|| Error::new(ErrorKind::NotFound, op).at(name))?;
-        self.forget(child.ino, 1);
-        Ok(child)
+        self.hold_child(parent, name).await?.ok_or_else(missing)
     }
 
     async fn remove(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Overlay;
 use super::inode::{Ino, Inode, Upper};
+use super::lookup::Held;
 use super::remove::Pin;
 use super::stage::Staged;
 use crate::copy_up::{Data, Source, stage};
@@ -18,7 +19,13 @@ struct Spot<'a> {
     dir: Arc<dyn UpperDir>,
     name: &'a Name,
     /// What the union shows there.
-    inode: Option<Arc<Inode>>,
+    held: Option<Held<'a>>,
+}
+
+impl Spot<'_> {
+    fn inode(&self) -> Option<&Arc<Inode>> {
+        self.held.as_deref()
+    }
 }
 
 impl Overlay {
@@ -64,7 +71,10 @@ impl Overlay {
         self.work("rename")?;
         let source = self.glance(from, name).await?;
         let target = self.glance(to, to_name).await?;
-        let moved = [source.as_ref(), target.as_ref().filter(|_| mode == RenameMode::Exchange)];
+        if let Some(moved) = &source {
+            refuse_loops(moved, to, target.as_deref(), from)?;
+        }
+        let moved = [source.as_deref(), target.as_deref().filter(|_| mode == RenameMode::Exchange)];
         if [from, to].into_iter().chain(moved.into_iter().flatten()).all(|inode| inode.has_upper()) {
             return Ok(());
         }
@@ -73,28 +83,24 @@ impl Overlay {
         {
             return Ok(());
         }
-        let end = async |inode: Option<Arc<Inode>>| {
+        let end = async |inode: Option<&Arc<Inode>>| {
             let shown = match inode {
                 None => None,
                 Some(inode) => {
                     let _inside = inode.lock.read().await;
-                    Some(self.shown_as(&inode).await?)
+                    Some(self.shown_as(inode).await?)
                 }
             };
             Ok::<_, Error>(End { shown, upper: UpperFact::Absent, below: false })
         };
-        let plan = rename(mode, end(source).await?, end(target).await?);
+        let plan = rename(mode, end(source.as_deref()).await?, end(target.as_deref()).await?);
         plan.map(|_| ()).map_err(|kind| Error::new(kind, "rename").at(name))
     }
 
     /// The inode under a name, if the union shows one.
-    async fn glance(&self, parent: &Arc<Inode>, name: &Name) -> Result<Option<Arc<Inode>>> {
+    async fn glance(&self, parent: &Arc<Inode>, name: &Name) -> Result<Option<Held<'_>>> {
         let _names = parent.lock.read().await;
-        let inode = self.refer_child(parent, name).await?;
-        if let Some(inode) = &inode {
-            self.forget(inode.ino, 1);
-        }
-        Ok(inode)
+        self.hold_child(parent, name).await
     }
 
     /// What the union shows. The caller holds the lock of a directory.
@@ -128,15 +134,16 @@ impl Overlay {
     ) -> Result<Option<()>> {
         let source = self.spot(from, name).await?;
         let target = self.spot(to, to_name).await?;
-        let moved = source.inode.clone().ok_or_else(|| Error::new(ErrorKind::NotFound, "rename").at(name))?;
-        refuse_loops(&moved, to, target.inode.as_ref(), from)?;
-        if target.inode.as_ref().is_some_and(|there| Arc::ptr_eq(there, &moved)) {
+        let moved =
+            source.inode().cloned().ok_or_else(|| Error::new(ErrorKind::NotFound, "rename").at(name))?;
+        refuse_loops(&moved, to, target.inode(), from)?;
+        if target.inode().is_some_and(|there| Arc::ptr_eq(there, &moved)) {
             return same_object(mode).map(Some);
         }
-        let children = [Some(&moved), target.inode.as_ref()];
+        let children = [Some(&moved), target.inode()];
         let _places = lock_children(children).await;
         let uncopied = |inode: &Arc<Inode>| !inode.is_dir() && !inode.has_upper();
-        let swapped = target.inode.as_ref().filter(|_| mode == RenameMode::Exchange);
+        let swapped = target.inode().filter(|_| mode == RenameMode::Exchange);
         if uncopied(&moved) || swapped.is_some_and(uncopied) {
             return Ok(None);
         }
@@ -153,22 +160,19 @@ impl Overlay {
         Ok(Some(()))
     }
 
-    async fn spot<'a>(&self, parent: &'a Arc<Inode>, name: &'a Name) -> Result<Spot<'a>> {
+    async fn spot<'a>(&'a self, parent: &'a Arc<Inode>, name: &'a Name) -> Result<Spot<'a>> {
         let dir = self.upper_of(parent, "rename")?;
         if parent.is_removed() {
             return Err(Error::new(ErrorKind::NotFound, "rename").at(name));
         }
-        let inode = self.refer_child(parent, name).await?;
-        if let Some(inode) = &inode {
-            self.forget(inode.ino, 1);
-        }
-        Ok(Spot { parent, dir, name, inode })
+        let held = self.hold_child(parent, name).await?;
+        Ok(Spot { parent, dir, name, held })
     }
 
     /// The facts of one end.
     async fn end(&self, spot: &Spot<'_>) -> Result<End> {
         let below = self.is_below(spot.parent, spot.name).await?;
-        let Some(inode) = &spot.inode else {
+        let Some(inode) = spot.inode() else {
             let facts = self.facts(spot.parent, spot.name, true).await?;
             let upper = if facts.upper_whiteout { UpperFact::Whiteout } else { UpperFact::Absent };
             return Ok(End { shown: None, upper, below });
@@ -202,7 +206,7 @@ impl Overlay {
         if plan.clear_target {
             self.put_bare_dir(target).await?;
         }
-        let pin = match &target.inode {
+        let pin = match target.inode() {
             Some(replaced) if mode != RenameMode::Exchange => {
                 self.pin(target.dir.as_ref(), target.name, replaced).await?
             }
@@ -223,7 +227,7 @@ impl Overlay {
         let whiteout = self.staged("rename")?;
         let made = whiteout.work.whiteout(&whiteout.name).await;
         whiteout.check(made).await?;
-        let is_dir = source.inode.as_ref().is_some_and(|inode| inode.is_dir());
+        let is_dir = source.inode().is_some_and(|inode| inode.is_dir());
         if is_dir {
             let moved =
                 source.dir.rename(source.name, target.dir.as_ref(), target.name, Rename::Replace).await;
@@ -240,7 +244,7 @@ impl Overlay {
 
     /// Puts an empty opaque directory in the place of one that holds whiteouts only: the union shows no difference.
     async fn put_bare_dir(&self, spot: &Spot<'_>) -> Result<()> {
-        let Some(inode) = &spot.inode else { return Ok(()) };
+        let Some(inode) = spot.inode() else { return Ok(()) };
         let old = self.upper_of(inode, "rename")?;
         let source = Source { attr: old.attr().await?, dir: old.as_ref(), target: Target::Itself };
         let staged = self.staged("rename")?;
@@ -267,7 +271,7 @@ impl Overlay {
         mode: RenameMode,
         pin: Option<Pin>,
     ) {
-        let other = target.inode.as_ref();
+        let other = target.inode();
         match (mode, other) {
             (RenameMode::Exchange, Some(other)) => {
                 self.leave(target, other);

@@ -15,11 +15,11 @@ use crate::merge::plan::RenameMode;
 use crate::name::Name;
 use crate::stack::Stack;
 
-fn name(text: &str) -> Name {
+pub(super) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-const ROOT_USER: Caller = Caller { uid: 0, gid: 0, umask: 0 };
+pub(super) const ROOT_USER: Caller = Caller { uid: 0, gid: 0, umask: 0 };
 
 fn lower() -> MemoryLayer {
     MemoryLayer::builder("lower")
@@ -55,7 +55,7 @@ async fn open(upper: Arc<dyn UpperLayer>, faults: &Faults) -> Result<Arc<Overlay
 }
 
 /// Everything that a user can see, by path.
-async fn tree(overlay: &Overlay) -> Result<BTreeMap<String, String>> {
+pub(super) async fn tree(overlay: &Overlay) -> Result<BTreeMap<String, String>> {
     let mut seen = BTreeMap::new();
     let mut todo = vec![(ROOT, String::new())];
     while let Some((dir, path)) = todo.pop() {
@@ -81,14 +81,14 @@ async fn tree(overlay: &Overlay) -> Result<BTreeMap<String, String>> {
     Ok(seen)
 }
 
-async fn read(overlay: &Overlay, ino: u64) -> Result<String> {
+pub(super) async fn read(overlay: &Overlay, ino: u64) -> Result<String> {
     let handle = overlay.open(ino, Open::default()).await?;
     let bytes = overlay.read(handle, 0, 1 << 16).await;
     overlay.release(handle);
     Ok(String::from_utf8(bytes?.to_vec()).unwrap())
 }
 
-async fn find(overlay: &Overlay, path: &str) -> Result<u64> {
+pub(super) async fn find(overlay: &Overlay, path: &str) -> Result<u64> {
     let mut ino = ROOT;
     for part in path.split('/').filter(|part| !part.is_empty()) {
         let found = overlay.lookup(ino, &name(part)).await?;
@@ -97,7 +97,7 @@ async fn find(overlay: &Overlay, path: &str) -> Result<u64> {
     Ok(ino)
 }
 
-async fn split(overlay: &Overlay, path: &str) -> Result<(u64, Name)> {
+pub(super) async fn split(overlay: &Overlay, path: &str) -> Result<(u64, Name)> {
     let (dir, last) = path.rsplit_once('/').unwrap_or(("", path));
     Ok((find(overlay, dir).await?, name(last)))
 }
