@@ -113,7 +113,12 @@ fn a_second_signal_ends_a_mount_that_is_in_use() {
     std::thread::sleep(Duration::from_millis(100));
     assert!(child.try_wait().unwrap().is_none(), "its user is still served");
     signal(&child, Signal::TERM);
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let mut status = None;
+    eventually("the second signal ends it", || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    assert_eq!(status.unwrap().code(), Some(130));
 }
 
 #[test]

@@ -30,9 +30,17 @@ pub(crate) fn overlay_in<T: AsRef<OsStr>>(dir: &Path, words: impl IntoIterator<I
     command
 }
 
+/// Runs a command and reads its output to the end, for which it does not wait for ever.
+fn run(command: &mut Command) -> Output {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let (stdout, stderr) = (read_to_end(stdout), read_to_end(stderr));
+    Output { status: child.wait().unwrap(), stdout: stdout.into(), stderr: stderr.into() }
+}
+
 /// The one sentence of a command that must fail.
 pub(crate) fn sentence(command: &mut Command) -> String {
-    let output = command.output().unwrap();
+    let output = run(command);
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success(), "{command:?} succeeded: {error}");
     let sentence = error.strip_prefix("overlay: ").unwrap_or_else(|| panic!("{command:?}: {error}"));
@@ -42,7 +50,7 @@ pub(crate) fn sentence(command: &mut Command) -> String {
 
 /// The output of a command that must succeed.
 pub(crate) fn success(command: &mut Command) -> Output {
-    let output = command.output().unwrap();
+    let output = run(command);
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {}: {error}", output.status);
     output
@@ -220,5 +228,5 @@ pub(crate) fn read_to_end(mut stream: impl Read + Send + 'static) -> String {
         stream.read_to_string(&mut text).unwrap();
         sender.send(text).unwrap();
     });
-    receiver.recv_timeout(Duration::from_secs(10)).expect("the stream does not end: somebody holds it")
+    receiver.recv_timeout(Duration::from_secs(20)).expect("the stream does not end: somebody holds it")
 }
