@@ -3,9 +3,9 @@
 //! `OVERLAY_SEED=n` plays one sequence again, `OVERLAY_SEQUENCES=n` plays the first `n`, `OVERLAY_KEEP_GOING=1` goes
 //! on after a failure. What differs on purpose stands in `differential/allowed.rs`.
 
-mod common;
 #[path = "differential/allowed.rs"]
 mod allowed;
+mod common;
 #[path = "differential/lowers.rs"]
 mod lowers;
 #[path = "differential/op.rs"]

@@ -103,10 +103,8 @@ impl Overlay {
     /// by itself, and in the same words at a `chown` that changes nothing; strangers may do the first only.
     pub async fn give_up_privilege(&self, caller: Caller, ino: Ino) -> Result<Attr> {
         let attr = self.getattr(ino).await?;
-        if attr.kind != Kind::File || without_privilege(attr.mode).is_none() {
-            return Ok(attr);
-        }
-        if caller.uid != 0 && caller.uid != attr.uid && !self.is_written(ino) {
+        let privileged = attr.kind == Kind::File && without_privilege(attr.mode).is_some();
+        if privileged && caller.uid != 0 && caller.uid != attr.uid && !self.is_written(ino) {
             return Err(Error::new(ErrorKind::NotPermitted, "setattr"));
         }
         self.setattr(ino, None, &Change { kill_privilege: true, ..Change::default() }).await

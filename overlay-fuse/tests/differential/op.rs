@@ -248,16 +248,10 @@ impl Maker<'_> {
                 Op::Utimens { path, atime, mtime, follow: self.rng.chance(30) }
             }
             4 => {
-                let how =
-                    self.rng.pick(&[XattrHow::Any, XattrHow::Any, XattrHow::Create, XattrHow::Replace]);
+                let how = self.rng.pick(&[XattrHow::Any, XattrHow::Any, XattrHow::Create, XattrHow::Replace]);
                 Op::SetXattr { path, key: self.key(), value: self.rng.below(6) as u8, how }
             }
-            5 => Op::SetXattr {
-                path,
-                key: self.key(),
-                value: self.rng.below(6) as u8,
-                how: XattrHow::Any,
-            },
+            5 => Op::SetXattr { path, key: self.key(), value: self.rng.below(6) as u8, how: XattrHow::Any },
             6 => Op::GetXattr { path, key: self.key() },
             7 => Op::ListXattr { path },
             _ => Op::RemoveXattr { path, key: self.key() },
@@ -319,12 +313,9 @@ impl Maker<'_> {
             1 => Op::HandleReadlink { slot },
             2 => Op::HandleUtimens { slot, mtime: 1000 + self.rng.below(1000) as i64 },
             3 => Op::LinkHandle { slot, path: self.path() },
-            _ => Op::HandleFallocate {
-                slot,
-                how: self.fallocate(),
-                offset: self.size(),
-                len: self.size() + 1,
-            },
+            _ => {
+                Op::HandleFallocate { slot, how: self.fallocate(), offset: self.size(), len: self.size() + 1 }
+            }
         }
     }
 

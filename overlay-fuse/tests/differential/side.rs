@@ -6,8 +6,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs as sys;
-use rustix::fs::{Access, AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps};
 use rustix::fs::XattrFlags;
+use rustix::fs::{
+    Access, AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps,
+};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
@@ -77,7 +79,11 @@ impl Side {
                 done(Ok(()))
             }
             Op::Remount => done(Ok(())),
-            _ => self.on_names(op).or_else(|| self.on_content(op)).or_else(|| self.on_attributes(op)).unwrap_or_else(|| self.on_handle(op)),
+            _ => self
+                .on_names(op)
+                .or_else(|| self.on_content(op))
+                .or_else(|| self.on_attributes(op))
+                .unwrap_or_else(|| self.on_handle(op)),
         }
     }
 
@@ -261,6 +267,7 @@ impl Side {
         if let Some(count) = facts.get_mut("nlink").filter(|count| *count != "0") {
             *count = String::from("some");
         }
+        facts.remove("merged");
         format!("{facts:?}")
     }
 }
@@ -326,7 +333,8 @@ fn read_dir_handle(fd: &OwnedFd, sort: Sort) -> Outcome {
     let mut names = Vec::new();
     for entry in sys::Dir::read_from(fd.as_fd())? {
         let entry = entry?;
-        let stale = || matches!(sys::statat(fd, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT));
+        let stale =
+            || matches!(sys::statat(fd, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT));
         if sort == Sort::Kernel && entry.file_name() != c".." && stale() {
             continue;
         }
