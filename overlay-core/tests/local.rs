@@ -1,4 +1,5 @@
 //! The local-directory layers keep every promise of the contract.
+#![allow(clippy::unwrap_used, reason = "in a test a failure is a panic")]
 
 use std::path::Path;
 use std::sync::Arc;

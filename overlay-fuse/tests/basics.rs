@@ -1,4 +1,5 @@
 //! Ordinary use of a mounted union.
+#![allow(clippy::unwrap_used, reason = "in a test a failure is a panic")]
 
 mod common;
 

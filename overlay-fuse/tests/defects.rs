@@ -1,4 +1,5 @@
 //! One test for each way in which another union file system loses data or lets people in (docs/SEMANTICS.md).
+#![allow(clippy::unwrap_used, reason = "in a test a failure is a panic")]
 
 mod common;
 
@@ -265,7 +266,7 @@ fn default_acls_are_inherited_and_enforced() {
     u.mount();
     for dir in [u.mnt("d"), u.at("plain")] {
         fs::create_dir(dir.join("sub")).unwrap();
-        fs::OpenOptions::new().write(true).create(true).mode(0o640).open(dir.join("file")).unwrap();
+        OpenOptions::new().write(true).create_new(true).mode(0o640).open(dir.join("file")).unwrap();
     }
     for (name, key) in [
         ("sub", "system.posix_acl_default"),
@@ -332,6 +333,24 @@ fn times_before_1970_and_after_2038_are_kept_to_the_nanosecond() {
         set(&u.mnt("g"), sec, nsec);
         assert_eq!(get(&u.mnt("g")), (sec, nsec));
         assert_eq!(get(&u.upper("g")), (sec, nsec));
+    }
+}
+
+#[test]
+fn the_most_extreme_times_harm_nobody() {
+    needs_fuse!();
+    let mut u = Union::new(1);
+    u.put("l0/f", "content");
+    u.mount();
+    for sec in [i64::MIN, i64::MIN + 1, i64::MAX, i64::MAX - 1] {
+        for nsec in [0, 1, 999_999_999] {
+            let time = Timespec { tv_sec: sec, tv_nsec: nsec };
+            let times = Timestamps { last_access: time, last_modification: time };
+            rustix::fs::utimensat(CWD, u.mnt("f"), &times, AtFlags::empty()).unwrap();
+            assert_eq!(fs::read(u.mnt("f")).unwrap(), b"content");
+            let (ours, stored) = (fs::metadata(u.mnt("f")).unwrap(), fs::metadata(u.upper("f")).unwrap());
+            assert_eq!(ours.mtime(), stored.mtime(), "{sec}.{nsec}");
+        }
     }
 }
 

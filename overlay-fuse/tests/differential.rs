@@ -2,6 +2,11 @@
 //!
 //! `OVERLAY_SEED=n` plays one sequence again, `OVERLAY_SEQUENCES=n` plays the first `n`, `OVERLAY_KEEP_GOING=1` goes
 //! on after a failure. What differs on purpose stands in `differential/allowed.rs`.
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "in a test a failure is a panic, and modules are private"
+)]
 
 #[path = "differential/allowed.rs"]
 mod allowed;

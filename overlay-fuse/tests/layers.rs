@@ -1,4 +1,5 @@
 //! Layers of other kinds under the union: a third party's, one that fails, one that panics, one that waits.
+#![allow(clippy::unwrap_used, reason = "in a test a failure is a panic")]
 
 mod common;
 #[path = "../../overlay-core/examples/custom_layer.rs"]

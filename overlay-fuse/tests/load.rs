@@ -2,6 +2,12 @@
 //! mount shows the same tree.
 //!
 //! `OVERLAY_LOAD_SECONDS=n` makes it longer, `OVERLAY_SEED=n` makes it another.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "a test that uses a part of the other's modules"
+)]
 
 mod common;
 #[path = "differential/lowers.rs"]

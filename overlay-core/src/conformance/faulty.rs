@@ -68,6 +68,11 @@ impl<T: Dir + ?Sized> Dir for Faulty<T> {
         self.inner.lookup(name).await
     }
 
+    async fn stat(&self, name: &Name) -> Result<Option<Attr>> {
+        self.faults.pass("stat", Some(name))?;
+        self.inner.stat(name).await
+    }
+
     async fn list(&self) -> Result<Vec<ListEntry>> {
         self.faults.pass("list", None)?;
         self.inner.list().await

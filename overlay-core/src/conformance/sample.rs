@@ -73,6 +73,7 @@ fn plain(can: Capabilities) -> Tree {
 
 fn named(mut tree: Tree, can: Capabilities) -> Tree {
     let mut odd: Vec<Vec<u8>> = ODD_NAMES.iter().map(|name| name.to_vec()).collect();
+    odd.retain(|name| can.control_names || !name.iter().any(u8::is_ascii_control));
     odd.push(vec![b'n'; 255]);
     if can.non_utf8_names {
         odd.extend([b"\xff\xfe".to_vec(), b"\xc3\x28".to_vec(), (0x80..=0xff).collect()]);

@@ -33,6 +33,8 @@ pub struct Capabilities {
     pub hard_links: bool,
     /// Names that are not UTF-8.
     pub non_utf8_names: bool,
+    /// Names with ASCII control characters.
+    pub control_names: bool,
     /// Directories that hold nothing.
     pub empty_dirs: bool,
 }
@@ -58,6 +60,7 @@ impl Capabilities {
             holes: can,
             hard_links: can,
             non_utf8_names: can,
+            control_names: can,
             empty_dirs: can,
         }
     }

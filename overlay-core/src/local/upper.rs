@@ -135,12 +135,24 @@ fn refuse_volatile(work: BorrowedFd<'_>, path: &Path) -> Result<()> {
     }
 }
 
+/// Takes the lock of a directory. A mount that has just ended may still be writing its last to the disk, so the
+/// lock is waited for a moment.
 fn hold(dir: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd> {
-    let held = sys::lock(dir).map_err(|e| unusable(e, path))?;
-    let busy =
-        || Error::new(Kind::Busy, "mount").because(format!("{} is in use by another mount", show(path)));
-    held.ok_or_else(busy)
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        if let Some(held) = sys::lock(dir).map_err(|e| unusable(e, path))? {
+            return Ok(held);
+        }
+        if Instant::now() >= deadline {
+            let sentence = format!("{} is in use by another mount", show(path));
+            return Err(Error::new(Kind::Busy, "mount").because(sentence));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
+
+/// How long an upper may still be held by a mount that is ending.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Makes the inner work directory, without any permission where the process gets in all the same.
 fn staging(work: BorrowedFd<'_>) -> sys::Sys<OwnedFd> {

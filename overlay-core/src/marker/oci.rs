@@ -100,6 +100,10 @@ impl Dir for OciDir {
         }
     }
 
+    async fn stat(&self, name: &Name) -> Result<Option<Attr>> {
+        if is_marker(name) { Ok(None) } else { self.0.stat(name).await }
+    }
+
     async fn list(&self) -> Result<Vec<ListEntry>> {
         let (markers, mut rows): (Vec<_>, Vec<_>) =
             self.0.list().await?.into_iter().partition(|row| is_marker(&row.name));

@@ -99,7 +99,7 @@ fn ends() -> Vec<End> {
                     continue;
                 }
                 let upper = Upper::Dir { bare };
-                if !(bare && !empty) {
+                if !bare || empty {
                     ends.push(end(Some(ShownAs::PureDir { empty }), upper));
                 }
                 if below {

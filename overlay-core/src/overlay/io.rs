@@ -188,10 +188,24 @@ impl Overlay {
         self.attr_of(&inode).await
     }
 
-    /// Writes an open file to stable storage; `attributes` with what `fdatasync` would leave out.
+    /// Writes an open file to stable storage; `attributes` with what `fdatasync` would leave out. A handle that may
+    /// not write syncs what others wrote.
     pub async fn fsync(&self, handle: u64, attributes: bool) -> Result<()> {
-        match self.file(handle)?.upper_file() {
-            Some(file) if !self.options.volatile => file.sync(attributes).await,
+        let handle = self.file(handle)?;
+        if self.options.volatile || !handle.count.0.has_upper() {
+            return Ok(());
+        }
+        if let Some(file) = handle.upper_file() {
+            return file.sync(attributes).await;
+        }
+        let copied = handle.count.0.state().copied.clone();
+        if let Some(file) = copied {
+            return file.sync(attributes).await;
+        }
+        let _place = handle.count.0.lock.read().await;
+        match self.upper_place(&handle.count.0)? {
+            Some(UpperPlace::Child(dir, name)) => dir.upper_file(&name).await?.sync(attributes).await,
+            // Nobody will look for a file without a name after a crash.
             _ => Ok(()),
         }
     }

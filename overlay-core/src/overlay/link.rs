@@ -27,11 +27,16 @@ impl Overlay {
         let how = self.free_name(&parent, name).await?;
         let (from, old) = self.named_place(&inode)?;
         let to = self.upper_of(&parent, "link")?;
+        let before = from.stat(&old).await?.ok_or_else(|| stale("link").at(&old))?;
         match how {
             Creation::Free => from.link(&old, to.as_ref(), name).await?,
             Creation::OverWhiteout => self.link_over_whiteout(from.as_ref(), &old, to.as_ref(), name).await?,
         }
-        let attr = to.stat(name).await?.ok_or_else(|| stale("link").at(name))?;
+        // The link is made: from here on nothing may fail. Attributes that cannot be read are worked out.
+        let attr = match to.stat(name).await {
+            Ok(Some(attr)) => attr,
+            _ => Attr { nlink: before.nlink + 1, ..before },
+        };
         self.table.remove_name(parent.ino, name);
         self.table.add_name(&parent, name, &inode);
         self.table.add_link((attr.dev, attr.ino), &inode);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::inode::{Ino, Inode, Lower, State, Upper};
-use super::table::UPPER;
+use super::table::{Table, UPPER};
 use super::{Overlay, stale};
 use crate::attr::Attr;
 use crate::entry::{Entry, Found};
@@ -142,22 +142,15 @@ impl Overlay {
     fn enter(&self, parent: &Arc<Inode>, name: &Name, built: Built) -> Arc<Inode> {
         let id = (built.attr.dev, built.attr.ino);
         let linked = built.layer == UPPER && !built.attr.is_dir() && built.attr.nlink > 1;
-        if linked
-            && let Some(inode) = self.table.linked(id)
-            && self.table.refer(&inode)
-        {
-            self.table.add_name(parent, name, &inode);
-            return inode;
-        }
-        let inode = self.table.insert(parent.ino, name, |table| {
+        let make = |table: &Table| {
             let ino = table.derive(built.layer, built.attr.ino, built.attr.dev);
             let names = vec![(parent.clone(), name.clone())];
             Inode::new(ino, built.attr.kind, State { names, ..built.state })
-        });
-        if linked {
-            self.table.add_link(id, &inode);
+        };
+        match linked {
+            true => self.table.insert_linked(id, parent, name, make),
+            false => self.table.insert(parent.ino, name, make),
         }
-        inode
     }
 
     /// Makes a new object of the upper known, with one reference of the client.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::Overlay;
 use super::inode::{Ino, Inode, Upper};
 use super::remove::Pin;
-use crate::copy_up::Data;
+use super::stage::Staged;
+use crate::copy_up::{Data, Source, stage};
 use crate::error::{Error, Kind as ErrorKind, Result};
-use crate::layer::{Make, Rename, Target, UpperDir};
+use crate::layer::{Rename, Target, UpperDir};
 use crate::merge::plan::{End, RenameMode, RenamePlan, ShownAs, Upper as UpperFact, rename};
 use crate::name::Name;
 
@@ -199,7 +200,7 @@ impl Overlay {
             target.dir.set_opaque(Target::Child(target.name)).await?;
         }
         if plan.clear_target {
-            self.put_bare_dir(target.dir.as_ref(), target.name).await?;
+            self.put_bare_dir(target).await?;
         }
         let pin = match &target.inode {
             Some(replaced) if mode != RenameMode::Exchange => {
@@ -238,13 +239,23 @@ impl Overlay {
     }
 
     /// Puts an empty opaque directory in the place of one that holds whiteouts only: the union shows no difference.
-    async fn put_bare_dir(&self, dir: &dyn UpperDir, name: &Name) -> Result<()> {
+    async fn put_bare_dir(&self, spot: &Spot<'_>) -> Result<()> {
+        let Some(inode) = &spot.inode else { return Ok(()) };
+        let old = self.upper_of(inode, "rename")?;
+        let source = Source { attr: old.attr().await?, dir: old.as_ref(), target: Target::Itself };
         let staged = self.staged("rename")?;
-        let made = staged.work.make(&staged.name, &Make::Dir(0o700)).await;
-        staged.check(made).await?;
-        let opaque = staged.work.set_opaque(Target::Child(&staged.name)).await;
-        staged.check(opaque).await?;
-        staged.publish(dir, name, Rename::Exchange).await
+        let bare = self.bare_copy(&source, &staged).await;
+        let bare = staged.check(bare).await?;
+        staged.publish(spot.dir.as_ref(), spot.name, Rename::Exchange).await?;
+        inode.state_mut().upper = Upper::Dir(bare);
+        Ok(())
+    }
+
+    /// An opaque directory in work with the attributes of `source`, and its handle.
+    async fn bare_copy(&self, source: &Source<'_>, staged: &Staged<'_>) -> Result<Arc<dyn UpperDir>> {
+        stage(source, staged.work.as_ref(), &staged.name, Data::None, false).await?;
+        staged.work.set_opaque(Target::Child(&staged.name)).await?;
+        staged.work.upper_dir(&staged.name).await
     }
 
     /// The new state of the table.

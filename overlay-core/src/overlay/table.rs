@@ -13,6 +13,7 @@ use crate::name::Name;
 /// The inodes that the client knows.
 ///
 /// An inode is in the table as long as the client holds references to it ([`Table::refer`], [`Table::forget`]).
+/// Where the lock of one map is taken within another's, the order is `links`, `names`, `inodes`.
 pub(super) struct Table {
     inodes: DashMap<Ino, Arc<Inode>>,
     names: DashMap<(Ino, Name), Arc<Inode>>,
@@ -49,11 +50,6 @@ impl Table {
         self.names.get(&(parent, name.clone())).map(|entry| entry.value().clone())
     }
 
-    /// The inode of an upper object that has several names.
-    pub(super) fn linked(&self, id: (u64, u64)) -> Option<Arc<Inode>> {
-        self.links.get(&id).map(|entry| entry.value().clone())
-    }
-
     /// Takes a reference to an inode that is in the table; `false` if it has left.
     pub(super) fn refer(&self, inode: &Arc<Inode>) -> bool {
         match self.inodes.get(&inode.ino) {
@@ -72,6 +68,30 @@ impl Table {
             entry => {
                 let inode = self.number(make(self));
                 inode.lookups.store(1, Ordering::SeqCst);
+                entry.insert(inode.clone());
+                inode
+            }
+        }
+    }
+
+    /// As [`Table::insert`] for an upper object with several names: the inode that is known by another of them gets
+    /// this one, too. Two inodes for one object would keep two caches of its content.
+    pub(super) fn insert_linked(
+        &self,
+        id: (u64, u64),
+        parent: &Arc<Inode>,
+        name: &Name,
+        make: impl FnOnce(&Self) -> Inode,
+    ) -> Arc<Inode> {
+        match self.links.entry(id) {
+            Entry::Occupied(known) if self.refer(known.get()) => {
+                let inode = known.get().clone();
+                self.add_name(parent, name, &inode);
+                inode
+            }
+            entry => {
+                let inode = self.insert(parent.ino, name, make);
+                inode.state_mut().link_id = Some(id);
                 entry.insert(inode.clone());
                 inode
             }

@@ -1,1 +1,412 @@
-//! The union on the reference layers.
+//! The union on the reference layers: what operations do, and that a failure or a crash at any call of a layer
+//! leaves either the tree before or the tree after.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Change, Open, Overlay, OverlayOptions, ROOT};
+use crate::attr::{Kind, SetAttr};
+use crate::conformance::{Faults, block_on};
+use crate::error::{Kind as ErrorKind, Result};
+use crate::layer::{Allocate, Seek, SetXattr, UpperLayer};
+use crate::memory::{MemoryLayer, MemoryUpper};
+use crate::merge::inherit::Caller;
+use crate::merge::plan::RenameMode;
+use crate::name::Name;
+use crate::stack::Stack;
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+const ROOT_USER: Caller = Caller { uid: 0, gid: 0, umask: 0 };
+
+fn lower() -> MemoryLayer {
+    MemoryLayer::builder("lower")
+        .file("file", "lower file")
+        .mode(0o644)
+        .file("dir/inner", "inner")
+        .file("dir/sub/deep", "deep")
+        .dir("empty")
+        .symlink("link", "file")
+        .file("victim", "victim")
+        .build()
+        .unwrap()
+}
+
+/// An upper with something of its own, whiteouts and an opaque directory.
+fn upper() -> MemoryUpper {
+    MemoryLayer::builder("upper")
+        .file("own", "own")
+        .file("over/x", "x")
+        .whiteout("gone")
+        .dir("pure/below")
+        .file("pure/f", "f")
+        .dir("shell")
+        .opaque()
+        .whiteout("shell/dead")
+        .build_upper()
+        .unwrap()
+}
+
+async fn open(upper: Arc<dyn UpperLayer>, faults: &Faults) -> Result<Arc<Overlay>> {
+    let lowers = vec![faults.layer(Arc::new(lower()))];
+    Overlay::new(Stack::new(Some(upper), lowers)?, OverlayOptions::default()).await
+}
+
+/// Everything that a user can see, by path.
+async fn tree(overlay: &Overlay) -> Result<BTreeMap<String, String>> {
+    let mut seen = BTreeMap::new();
+    let mut todo = vec![(ROOT, String::new())];
+    while let Some((dir, path)) = todo.pop() {
+        let handle = overlay.opendir(dir).await?;
+        for row in overlay.readdir(handle, true).await?.iter().skip(2) {
+            let Some(child) = &row.name else { continue };
+            let attr = overlay.lookup(dir, child).await?.expect("a listed name is found");
+            assert_eq!((attr.ino, attr.kind), (row.ino, row.kind), "{path}/{child}");
+            let path = format!("{path}/{child}");
+            let content = match attr.kind {
+                Kind::Dir => {
+                    todo.push((attr.ino, path.clone()));
+                    String::new()
+                }
+                Kind::Symlink => String::from_utf8(overlay.readlink(attr.ino).await?).unwrap(),
+                Kind::File => read(overlay, attr.ino).await?,
+                _ => String::new(),
+            };
+            seen.insert(path, format!("{:?} {:o} {}:{} {content}", attr.kind, attr.mode, attr.uid, attr.gid));
+        }
+        overlay.releasedir(handle);
+    }
+    Ok(seen)
+}
+
+async fn read(overlay: &Overlay, ino: u64) -> Result<String> {
+    let handle = overlay.open(ino, Open::default()).await?;
+    let bytes = overlay.read(handle, 0, 1 << 16).await;
+    overlay.release(handle);
+    Ok(String::from_utf8(bytes?.to_vec()).unwrap())
+}
+
+async fn find(overlay: &Overlay, path: &str) -> Result<u64> {
+    let mut ino = ROOT;
+    for part in path.split('/').filter(|part| !part.is_empty()) {
+        let found = overlay.lookup(ino, &name(part)).await?;
+        ino = found.ok_or_else(|| crate::Error::new(ErrorKind::NotFound, "find").at(&name(part)))?.ino;
+    }
+    Ok(ino)
+}
+
+async fn split(overlay: &Overlay, path: &str) -> Result<(u64, Name)> {
+    let (dir, last) = path.rsplit_once('/').unwrap_or(("", path));
+    Ok((find(overlay, dir).await?, name(last)))
+}
+
+/// An operation on paths.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Write(&'static str),
+    Truncate(&'static str),
+    Chmod(&'static str),
+    SetXattr(&'static str),
+    Create(&'static str),
+    Mkdir(&'static str),
+    Symlink(&'static str),
+    Mknod(&'static str),
+    Link(&'static str, &'static str),
+    Unlink(&'static str),
+    Rmdir(&'static str),
+    Rename(&'static str, &'static str),
+    Exchange(&'static str, &'static str),
+}
+
+const STEPS: &[Step] = &[
+    Step::Write("file"),
+    Step::Write("dir/sub/deep"),
+    Step::Truncate("dir/inner"),
+    Step::Chmod("dir/sub"),
+    Step::Chmod("link"),
+    Step::SetXattr("file"),
+    Step::Create("new"),
+    Step::Create("dir/sub/new"),
+    Step::Create("gone"),
+    Step::Mkdir("new"),
+    Step::Mkdir("gone"),
+    Step::Symlink("gone"),
+    Step::Mknod("dir/fifo"),
+    Step::Link("file", "dir/linked"),
+    Step::Link("own", "gone"),
+    Step::Unlink("file"),
+    Step::Unlink("own"),
+    Step::Unlink("over/x"),
+    Step::Rmdir("empty"),
+    Step::Rmdir("shell"),
+    Step::Rename("file", "renamed"),
+    Step::Rename("file", "victim"),
+    Step::Rename("file", "gone"),
+    Step::Rename("own", "dir/sub/own"),
+    Step::Rename("pure", "gone"),
+    Step::Rename("pure", "empty"),
+    Step::Rename("pure", "shell"),
+    Step::Rename("pure", "dir/pure"),
+    Step::Exchange("file", "victim"),
+    Step::Exchange("pure", "file"),
+    Step::Exchange("own", "dir/inner"),
+];
+
+async fn act(overlay: &Overlay, step: Step) -> Result<()> {
+    match step {
+        Step::Write(path) => {
+            let handle =
+                overlay.open(find(overlay, path).await?, Open { write: true, truncate: false }).await?;
+            let written = overlay.write(handle, 0, b"CHANGED", false).await;
+            overlay.release(handle);
+            written
+        }
+        Step::Truncate(path) => {
+            let handle =
+                overlay.open(find(overlay, path).await?, Open { write: true, truncate: true }).await?;
+            overlay.release(handle);
+            Ok(())
+        }
+        Step::Chmod(path) => {
+            // A link has no mode: its owner is changed instead.
+            let ino = find(overlay, path).await?;
+            let set = SetAttr { uid: Some(7), ..SetAttr::default() };
+            overlay.setattr(ino, None, &Change { set, kill_privilege: false }).await.map(drop)
+        }
+        Step::SetXattr(path) => {
+            overlay.setxattr(find(overlay, path).await?, b"user.k", b"v", SetXattr::Any).await
+        }
+        Step::Create(path) => {
+            let (dir, last) = split(overlay, path).await?;
+            let open = Open { write: true, truncate: false };
+            let (_, handle) = overlay.create(ROOT_USER, dir, &last, 0o600, open).await?;
+            overlay.release(handle);
+            Ok(())
+        }
+        Step::Mkdir(path) => {
+            let (dir, last) = split(overlay, path).await?;
+            overlay.mkdir(ROOT_USER, dir, &last, 0o700).await.map(drop)
+        }
+        Step::Symlink(path) => {
+            let (dir, last) = split(overlay, path).await?;
+            overlay.symlink(ROOT_USER, dir, &last, b"target").await.map(drop)
+        }
+        Step::Mknod(path) => {
+            let (dir, last) = split(overlay, path).await?;
+            overlay.mknod(ROOT_USER, dir, &last, Kind::Fifo, 0o600, 0).await.map(drop)
+        }
+        Step::Link(old, new) => {
+            let (dir, last) = split(overlay, new).await?;
+            overlay.link(find(overlay, old).await?, dir, &last).await.map(drop)
+        }
+        Step::Unlink(path) => {
+            let (dir, last) = split(overlay, path).await?;
+            overlay.unlink(dir, &last).await
+        }
+        Step::Rmdir(path) => {
+            let (dir, last) = split(overlay, path).await?;
+            overlay.rmdir(dir, &last).await
+        }
+        Step::Rename(old, new) => rename(overlay, old, new, RenameMode::Replace).await,
+        Step::Exchange(old, new) => rename(overlay, old, new, RenameMode::Exchange).await,
+    }
+}
+
+async fn rename(overlay: &Overlay, old: &str, new: &str, mode: RenameMode) -> Result<()> {
+    let ((from, old), (to, new)) = (split(overlay, old).await?, split(overlay, new).await?);
+    overlay.rename(from, &old, to, &new, mode).await
+}
+
+/// The tree before and after a step, without faults.
+async fn before_and_after(step: Step) -> [BTreeMap<String, String>; 2] {
+    let overlay = open(Arc::new(upper()), &Faults::new()).await.unwrap();
+    let before = tree(&overlay).await.unwrap();
+    act(&overlay, step).await.unwrap_or_else(|error| panic!("{step:?}: {error:?}"));
+    [before, tree(&overlay).await.unwrap()]
+}
+
+#[test]
+fn a_failure_at_any_call_leaves_the_tree_before_or_after() {
+    block_on(async {
+        for &step in STEPS {
+            let wanted = before_and_after(step).await;
+            for nth in 1.. {
+                let faults = Faults::new();
+                let layer = Arc::new(upper());
+                let overlay = open(faults.upper(layer.clone()), &faults).await.unwrap();
+                faults.fail_nth(nth, ErrorKind::NoSpace);
+                let calls = faults.calls();
+                let result = act(&overlay, step).await;
+                let reached = faults.calls() - calls >= nth;
+                faults.clear();
+                let seen = tree(&overlay).await.unwrap();
+                let fresh = open(Arc::new(layer.reopen().unwrap()), &Faults::new()).await.unwrap();
+                let again = tree(&fresh).await.unwrap();
+                let context = format!("{step:?}, call {nth}: {result:?}");
+                assert_eq!(seen, again, "{context}: another mount sees another tree");
+                assert!(wanted.contains(&seen), "{context}: neither before nor after: {seen:#?}");
+                assert!(result.is_err() || seen == wanted[1], "{context}: reported as done, and is not");
+                if !reached {
+                    break;
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_crash_at_any_call_leaves_the_tree_before_or_after_for_the_next_mount() {
+    block_on(async {
+        for &step in STEPS {
+            let wanted = before_and_after(step).await;
+            for nth in 1.. {
+                let faults = Faults::new();
+                let layer = Arc::new(upper());
+                let overlay = open(faults.upper(layer.clone()), &faults).await.unwrap();
+                faults.fail_from(nth, ErrorKind::Io);
+                let calls = faults.calls();
+                let result = act(&overlay, step).await;
+                let reached = faults.calls() - calls >= nth;
+                let next = Arc::new(layer.reopen().unwrap());
+                let seen = tree(&open(next, &Faults::new()).await.unwrap()).await.unwrap();
+                assert!(wanted.contains(&seen), "{step:?}, crash at call {nth} ({result:?}): {seen:#?}");
+                if !reached {
+                    break;
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn the_lower_is_never_asked_to_change_and_work_is_left_empty() {
+    block_on(async {
+        for &step in STEPS {
+            let layer = Arc::new(upper());
+            let overlay = open(layer.clone(), &Faults::new()).await.unwrap();
+            act(&overlay, step).await.unwrap();
+            assert_eq!(layer.work().await.unwrap().list().await.unwrap(), [], "{step:?}");
+        }
+    });
+}
+
+#[test]
+fn inodes_live_as_long_as_the_client_refers_to_them() {
+    block_on(async {
+        let overlay = open(Arc::new(upper()), &Faults::new()).await.unwrap();
+        let first = overlay.lookup(ROOT, &name("file")).await.unwrap().unwrap().ino;
+        assert_eq!(overlay.lookup(ROOT, &name("file")).await.unwrap().unwrap().ino, first);
+        overlay.forget(first, 1);
+        assert!(overlay.getattr(first).await.is_ok(), "one reference is left");
+        overlay.forget(first, 1);
+        assert_eq!(overlay.getattr(first).await.unwrap_err().kind(), ErrorKind::Stale);
+        assert_eq!(overlay.inode_count(), 1, "only the root is left");
+        assert_eq!(
+            overlay.lookup(ROOT, &name("file")).await.unwrap().unwrap().ino,
+            first,
+            "the same number again"
+        );
+    });
+}
+
+#[test]
+fn a_number_is_kept_over_copy_up_rename_and_being_forgotten() {
+    block_on(async {
+        let overlay = open(Arc::new(upper()), &Faults::new()).await.unwrap();
+        let ino = find(&overlay, "file").await.unwrap();
+        act(&overlay, Step::Write("file")).await.unwrap();
+        assert_eq!(find(&overlay, "file").await.unwrap(), ino);
+        act(&overlay, Step::Rename("file", "dir/moved")).await.unwrap();
+        assert_eq!(find(&overlay, "dir/moved").await.unwrap(), ino);
+        overlay.forget(ino, u64::MAX);
+        assert_eq!(find(&overlay, "dir/moved").await.unwrap(), ino);
+    });
+}
+
+#[test]
+fn operations_that_make_no_sense_fail_as_posix_says() {
+    block_on(async {
+        let o = open(Arc::new(upper()), &Faults::new()).await.unwrap();
+        for (step, kind) in [
+            (Step::Create("file"), ErrorKind::Exists),
+            (Step::Mkdir("dir"), ErrorKind::Exists),
+            (Step::Unlink("dir"), ErrorKind::IsDir),
+            (Step::Unlink("gone"), ErrorKind::NotFound),
+            (Step::Rmdir("file"), ErrorKind::NotDir),
+            (Step::Rmdir("dir"), ErrorKind::NotEmpty),
+            (Step::Rename("gone", "x"), ErrorKind::NotFound),
+            (Step::Rename("dir", "x"), ErrorKind::CrossDevice),
+            (Step::Rename("pure", "pure/below/x"), ErrorKind::Invalid),
+            (Step::Rename("pure/below", "pure"), ErrorKind::NotEmpty),
+            (Step::Rename("pure", "file"), ErrorKind::NotDir),
+            (Step::Rename("file", "pure"), ErrorKind::IsDir),
+            (Step::Link("dir", "x"), ErrorKind::NotPermitted),
+            (Step::Link("file", "own"), ErrorKind::Exists),
+        ] {
+            assert_eq!(act(&o, step).await.unwrap_err().kind(), kind, "{step:?}");
+        }
+    });
+}
+
+#[test]
+fn handles_do_only_what_they_were_opened_for() {
+    block_on(async {
+        let o = open(Arc::new(upper()), &Faults::new()).await.unwrap();
+        let ino = find(&o, "file").await.unwrap();
+        let reader = o.open(ino, Open::default()).await.unwrap();
+        assert_eq!(o.write(reader, 0, b"x", false).await.unwrap_err().kind(), ErrorKind::BadHandle);
+        assert_eq!(o.lseek(reader, 0, Seek::Data).await.unwrap(), 0);
+        assert_eq!(o.lseek(reader, 99, Seek::Data).await.unwrap_err().kind(), ErrorKind::NoSuchDevice);
+        let writer = o.open(ino, Open { write: true, truncate: false }).await.unwrap();
+        o.fallocate(writer, Allocate::Extend, 0, 20).await.unwrap();
+        o.write(writer, 15, b"end", false).await.unwrap();
+        assert_eq!(&o.read(reader, 0, 64).await.unwrap()[..], b"lower file\0\0\0\0\0end\0\0");
+        o.release(reader);
+        assert_eq!(o.read(reader, 0, 1).await.unwrap_err().kind(), ErrorKind::BadHandle);
+    });
+}
+
+#[test]
+fn a_stack_without_an_upper_refuses_changes() {
+    block_on(async {
+        let stack = Stack::new(None, vec![Arc::new(lower())]).unwrap();
+        let o = Overlay::new(stack, OverlayOptions::default()).await.unwrap();
+        let changes = [
+            Step::Write("file"),
+            Step::Chmod("file"),
+            Step::SetXattr("file"),
+            Step::Create("new"),
+            Step::Mkdir("new"),
+            Step::Link("file", "new"),
+            Step::Unlink("file"),
+            Step::Rmdir("empty"),
+            Step::Rename("file", "new"),
+        ];
+        for step in changes {
+            assert_eq!(act(&o, step).await.unwrap_err().kind(), ErrorKind::ReadOnly, "{step:?}");
+        }
+    });
+}
+
+#[test]
+fn what_another_program_wrote_with_features_we_lack_is_refused_not_misread() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path();
+    std::fs::create_dir_all(path.join("moved")).unwrap();
+    std::fs::write(path.join("file"), "").unwrap();
+    for (object, mark) in [("moved", "redirect"), ("file", "metacopy")] {
+        let key = format!("user.overlay.{mark}");
+        rustix::fs::setxattr(path.join(object), key, b"x", rustix::fs::XattrFlags::empty()).unwrap();
+    }
+    block_on(async {
+        let options = crate::local::LocalOptions::new(crate::marker::kernel::Namespace::User);
+        let layer = crate::local::LocalLayer::open(path, &options).unwrap();
+        let stack = Stack::new(None, vec![Arc::new(layer)]).unwrap();
+        let o = Overlay::new(stack, OverlayOptions::default()).await.unwrap();
+        for object in ["moved", "file"] {
+            assert_eq!(o.lookup(ROOT, &name(object)).await.unwrap_err().kind(), ErrorKind::NotPermitted);
+        }
+    });
+}

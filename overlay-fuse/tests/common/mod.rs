@@ -1,4 +1,5 @@
 //! A union of local directories, really mounted, for the tests of this crate.
+#![allow(clippy::unwrap_used, reason = "in a test a failure is a panic")]
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
 use std::fs;

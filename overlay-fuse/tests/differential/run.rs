@@ -128,6 +128,7 @@ impl Pair {
         match allowed(self.xattr_whiteouts, step, &kernel, &ours) {
             None => Some(format!("kernel {kernel:?}\nours   {ours:?}")),
             Some(allowed) => {
+                eprintln!("{step:?}: allowed: {}", allowed.reason);
                 self.parted |= allowed.parts;
                 // What is held open may not be the same any more.
                 self.kernel_side.close_all();

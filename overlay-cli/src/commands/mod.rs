@@ -1,0 +1,6 @@
+//! The commands, one room each.
+
+pub(crate) mod demo;
+mod dry_run;
+pub(crate) mod mount;
+pub(crate) mod umount;

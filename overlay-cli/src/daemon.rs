@@ -1,0 +1,114 @@
+//! The server of a mount in the background.
+//!
+//! The command starts itself once more as the server and waits for its report, a line on the server's standard
+//! output: `ok` once the mount serves, or why it does not. Until then the server has the standard error of the
+//! command; afterwards it holds nothing of its caller, who may wait for the end of its output.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::stdio;
+
+use crate::args::SERVING;
+use crate::failure::{Failure, Result};
+
+/// What a server reports once the mount serves.
+const OK: &str = "ok\n";
+
+/// What a server reports before the sentence that says why there is no mount.
+const FAILED: &str = "failed: ";
+
+/// Starts this program again, with the same arguments, as a server, and waits until its mount serves.
+pub(crate) fn launch(args: &[OsString]) -> Result<()> {
+    let fail = |error: std::io::Error| Failure::cannot("start the server of the mount", error);
+    let mut command = Command::new("/proc/self/exe");
+    command.arg(format!("--{SERVING}")).args(args.get(1..).unwrap_or_default());
+    if let Some(name) = args.first() {
+        command.arg0(name);
+    }
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(fail)?;
+    let mut report = Vec::new();
+    if let Some(mut pipe) = child.stdout.take() {
+        pipe.read_to_end(&mut report).map_err(fail)?;
+    }
+    judge(&String::from_utf8_lossy(&report), child)
+}
+
+fn judge(report: &str, mut child: Child) -> Result<()> {
+    if report == OK {
+        return Ok(());
+    }
+    let status = child.wait().map_err(|error| Failure::cannot("wait for the server of the mount", error))?;
+    match report.strip_prefix(FAILED) {
+        Some(sentence) => Err(Failure::new(sentence)),
+        None => Err(Failure::new(format!("the server of the mount ended before it could serve ({status})"))),
+    }
+}
+
+/// The server's side of the report.
+pub(crate) struct Reporter {
+    null: OwnedFd,
+}
+
+impl Reporter {
+    /// Takes the process out of its caller's session, so that it does not end with a terminal.
+    pub(crate) fn detach() -> Result<Self> {
+        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+        let null = null.map_err(|errno| Failure::cannot("open /dev/null", errno))?;
+        rustix::process::setsid().map_err(|errno| Failure::cannot("leave the session", errno))?;
+        Ok(Self { null })
+    }
+
+    /// Lets go of all that the caller waits for, and tells it that the mount serves: the end of the report is the
+    /// last that it hears.
+    pub(crate) fn report_ok(self) -> Result<()> {
+        let step = |errno| Failure::cannot("leave the terminal", errno);
+        rustix::process::chdir("/").map_err(step)?;
+        stdio::dup2_stdin(&self.null).map_err(step)?;
+        stdio::dup2_stderr(&self.null).map_err(step)?;
+        write_report(OK.as_bytes()).map_err(step)?;
+        stdio::dup2_stdout(&self.null).map_err(step)
+    }
+}
+
+/// Tells the caller why there is no mount.
+pub(crate) fn report_failure(failure: &Failure) {
+    if let Err(errno) = write_report(format!("{FAILED}{failure}").as_bytes()) {
+        tracing::error!(%errno, %failure, "the failure could not be reported");
+    }
+}
+
+/// Past the buffer of the library, which would be written once more at the end.
+fn write_report(mut bytes: &[u8]) -> rustix::io::Result<()> {
+    while !bytes.is_empty() {
+        let written = rustix::io::write(stdio::stdout(), bytes)?;
+        bytes = &bytes[written..];
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn child(script: &str) -> Child {
+        Command::new("sh").args(["-c", script]).spawn().unwrap()
+    }
+
+    #[test]
+    fn a_report_is_judged_by_its_words_and_silence_by_the_status() {
+        let mut running = child("exit 0");
+        running.wait().unwrap();
+        judge(OK, running).unwrap();
+        let sentence = |report, script| judge(report, child(script)).unwrap_err().to_string();
+        assert_eq!(sentence("failed: no such layer", "exit 1"), "no such layer");
+        let died = "the server of the mount ended before it could serve";
+        assert_eq!(sentence("", "exit 3"), format!("{died} (exit status: 3)"));
+        assert_eq!(sentence("", "kill -9 $$"), format!("{died} (signal: 9 (SIGKILL))"));
+        assert_eq!(sentence("o", "exit 0"), format!("{died} (exit status: 0)"));
+    }
+}

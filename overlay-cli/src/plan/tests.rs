@@ -1,0 +1,193 @@
+//! What typed words mean and which engine they get, without a file system.
+
+use clap::Parser;
+
+use super::*;
+use crate::args::{Args, Command};
+
+const ANY: Offer = Offer::Overlayfs { descriptors: true };
+
+fn read(words: &str) -> Result<Intent> {
+    let args = ["overlay", "mount"].into_iter().chain(words.split_whitespace()).chain(["/m"]);
+    match Args::try_parse_from(args).unwrap().command {
+        Command::Mount(mount) => Intent::read(&mount),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn intent(words: &str) -> Intent {
+    read(words).unwrap_or_else(|failure| panic!("{words}: {failure}"))
+}
+
+fn present(ino: u64) -> Directory {
+    Directory::Present { dev: 1, ino }
+}
+
+/// Facts in which every directory is there and is another one.
+fn facts(intent: &Intent) -> Facts {
+    let lowers = intent.lowers.iter().zip(10..);
+    Facts {
+        lowers: lowers.map(|(lower, ino)| lower.spec.path().map(|_| present(ino))).collect(),
+        upper: intent.upper.as_ref().map(|_| (present(1), present(2))),
+        mountpoint: present(3),
+        upper_mounted_on: None,
+    }
+}
+
+fn engine(words: &str, offer: &Offer) -> (Engine, String) {
+    let choice = intent(words).choose(offer).unwrap_or_else(|failure| panic!("{words}: {failure}"));
+    (choice.engine, choice.why)
+}
+
+#[test]
+fn both_syntaxes_mean_the_same() {
+    let flags = intent("--lower a --lower s3://b/p --upper u --work w");
+    let options = intent("-o lowerdir=a:s3://b/p,upperdir=u,workdir=w");
+    for intent in [flags, options] {
+        let names: Vec<_> = intent.lowers.iter().map(|lower| lower.spec.to_string()).collect();
+        assert_eq!(names, ["a", "s3://b/p"]);
+        let upper = intent.upper.unwrap();
+        assert_eq!((upper.upper, upper.work), ("u".into(), "w".into()));
+    }
+    assert_eq!(intent("--lower a:b").lowers[0].spec.path().unwrap(), PathBuf::from("a:b"));
+    assert_eq!(intent("--lower a --upper dir:///x%20y --work w").upper.unwrap().upper, PathBuf::from("/x y"));
+}
+
+#[test]
+fn markers_of_a_layer_outweigh_those_of_all() {
+    let oci = |words| intent(words).lowers.iter().map(|lower| lower.oci).collect::<Vec<_>>();
+    assert_eq!(oci("--lower a --lower dir:///b?markers=oci"), [false, true]);
+    assert_eq!(oci("-o markers=oci --lower a --lower dir:///b?markers=kernel"), [true, false]);
+    assert_eq!(oci("-o markers=oci,lowerdir=a:s3://b/p?markers=kernel&region=x"), [true, false]);
+    assert_eq!(intent("--lower s3://b/p?markers=oci&region=x").lowers[0].spec.options().count(), 1);
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused_by_a_sentence() {
+    for (words, expected) in [
+        ("", "no lower layer is given"),
+        ("--lower a -o lowerdir=b", "both by --lower and in -o"),
+        ("--lower a --upper u --work w -o upperdir=v", "upper is given both by --upper and in -o"),
+        ("--lower a --upper u --work w -o workdir=v", "work is given both by --work and in -o"),
+        ("--lower a --upper u", "upper u needs a work directory on the same file system: add --work DIR"),
+        ("--lower a --work w", "work w needs an upper: add --upper DIR"),
+        ("--lower a --upper s3://b/p --work w", "upper must be a local directory, and s3://b/p is none"),
+        ("--lower s3://b?markers=aufs", "markers=aufs is neither"),
+        ("--lower s3://b?x=1&x=2", "lower layer \"s3://b\": the option \"x\" is given twice"),
+    ] {
+        let sentence = read(words).map(|intent| format!("{intent:?}")).unwrap_err().to_string();
+        assert!(sentence.contains(expected), "{words}: {sentence}");
+    }
+}
+
+#[test]
+fn the_file_system_has_a_say() {
+    let intent = intent("--lower a --lower b --upper u --work w");
+    intent.check(&facts(&intent)).unwrap();
+    type Change = fn(&mut Facts);
+    let changes: [(Change, &str); 11] = [
+        (|f| f.upper_mounted_on = Some("/x".into()), "upper u is in use by the mount on /x"),
+        (|f| f.lowers[1] = Some(Directory::Absent), "lower layer b does not exist"),
+        (|f| f.lowers[0] = Some(Directory::Other), "lower layer a is not a directory"),
+        (
+            |f| f.lowers[0] = Some(Directory::Unreachable("why".into())),
+            "lower layer a cannot be reached: why",
+        ),
+        (|f| f.mountpoint = Directory::Absent, "mount point /m does not exist"),
+        (|f| f.mountpoint = Directory::Other, "mount point /m is not a directory"),
+        (
+            |f| f.upper = Some((present(1), Directory::Present { dev: 2, ino: 2 })),
+            "work w must be on the same file system as upper u",
+        ),
+        (|f| f.upper = Some((Directory::Absent, present(2))), "upper u does not exist"),
+        (|f| f.upper = Some((present(1), present(1))), "upper u and work w are the same directory"),
+        (|f| f.lowers[1] = Some(present(1)), "upper u and lower layer b are the same directory"),
+        (|f| f.lowers[1] = f.lowers[0].clone(), "lower layer a and lower layer b are the same directory"),
+    ];
+    for (change, expected) in changes {
+        let mut facts = facts(&intent);
+        change(&mut facts);
+        assert_eq!(intent.check(&facts).unwrap_err().to_string(), expected);
+    }
+}
+
+#[test]
+fn a_layer_that_is_named_twice_is_refused() {
+    for (words, expected) in [
+        ("--lower s3://b/p --lower s3://b/p", "lower layer s3://b/p is given twice"),
+        ("--lower a --lower a", "lower layer a is given twice"),
+    ] {
+        let intent = intent(words);
+        let mut facts = facts(&intent);
+        let first = facts.lowers[0].clone();
+        facts.lowers[1] = first;
+        assert_eq!(intent.check(&facts).unwrap_err().to_string(), expected);
+    }
+    let two = intent("--lower s3://b/p --lower s3://b/p?region=x");
+    two.check(&facts(&two)).unwrap();
+}
+
+#[test]
+fn auto_takes_the_kernel_where_it_can_serve_the_stack() {
+    let nothing = Offer::Nothing("no privilege".into());
+    let full: String = (0..500).map(|n| format!("--lower {n} ")).collect();
+    for (words, offer, expected, why) in [
+        ("--lower a --lower b", &ANY, Engine::Kernel, "all layers are local directories"),
+        ("--lower a --upper u --work w", &ANY, Engine::Kernel, "all layers are local directories"),
+        (full.as_str(), &ANY, Engine::Kernel, "all layers"),
+        (&format!("{full} --lower x"), &ANY, Engine::Fuse, "at most 500"),
+        ("--lower a", &ANY, Engine::Fuse, "a second lower"),
+        ("--lower a --lower s3://b/p", &ANY, Engine::Fuse, "s3://b/p is none"),
+        ("--lower a --lower dir:///b?markers=oci", &ANY, Engine::Fuse, ".wh. names of /b"),
+        ("--lower a --lower b", &nothing, Engine::Fuse, "no privilege"),
+        ("--lower a --lower b --engine fuse", &ANY, Engine::Fuse, "asked for"),
+        ("--lower a --lower b --engine kernel", &ANY, Engine::Kernel, "asked for"),
+        ("--lower a --lower b -o xino=on", &ANY, Engine::Kernel, "all layers"),
+        ("--lower a -o redirect_dir=nofollow,index=off,metacopy=off,xino=auto", &ANY, Engine::Fuse, "second"),
+    ] {
+        let (engine, because) = engine(words, offer);
+        assert_eq!(engine, expected, "{words}: {because}");
+        assert!(because.contains(why), "{words}: {because}");
+    }
+}
+
+#[test]
+fn an_engine_that_cannot_do_it_says_so() {
+    let nothing = Offer::Nothing("no privilege".into());
+    for (words, offer, expected) in [
+        ("--lower s3://b --engine kernel", &ANY, "s3://b is none; leave out --engine kernel"),
+        ("--lower a --lower b --engine kernel", &nothing, "no privilege; leave out"),
+        ("--lower a --lower b --engine fuse -o metacopy=on", &ANY, "does not have metacopy=on yet"),
+        ("--lower a -o xino=on", &ANY, "does not have xino=on yet, and it would serve this: the kernel"),
+        ("--lower a -o redirect_dir=on", &ANY, "does not have redirect_dir=on yet"),
+        ("--lower a -o uuid=null", &ANY, "does not have uuid=null yet"),
+    ] {
+        let sentence = intent(words).choose(offer).unwrap_err().to_string();
+        assert!(sentence.contains(expected), "{words}: {sentence}");
+    }
+}
+
+#[test]
+fn roots_mounts_have_devices_and_set_user_id_programs() {
+    let flags = |words: &str, is_root| intent(words).flags(is_root);
+    let writable = "--lower a --upper u --work w";
+    assert_eq!(flags(writable, true), Flags::default());
+    let user = Flags { no_suid: true, no_dev: true, ..Flags::default() };
+    assert_eq!(flags(writable, false), user);
+    assert_eq!(flags(&format!("{writable} -o suid,dev"), false), user, "a user cannot have them");
+    let all = Flags { read_only: true, no_suid: true, no_dev: true, no_exec: true, no_atime: true };
+    assert_eq!(flags(&format!("{writable} -o ro,nosuid,nodev,noexec,noatime"), true), all);
+    assert!(flags("--lower a", true).read_only);
+    assert!(flags("--lower a -o rw", true).read_only, "there is nothing to write to");
+}
+
+#[test]
+fn the_kernel_is_told_its_own_options() {
+    let intent = intent("--lower a --lower b -o volatile,xino=on,fsname=x");
+    let request = intent.request(true, true);
+    let value = |text: &str| Some(text.to_owned());
+    let expected = [("volatile".into(), None), ("userxattr".into(), None), ("xino".into(), value("on"))];
+    assert_eq!(request.options, expected);
+    assert_eq!(request.source, "x");
+    assert_eq!(intent.request(true, false).options.len(), 2);
+}
