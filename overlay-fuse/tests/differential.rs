@@ -1,7 +1,12 @@
 //! Random operations on the kernel's overlayfs and on ours: a program must see no difference.
 //!
-//! `OVERLAY_SEED=n` plays one sequence again, `OVERLAY_SEQUENCES=n` plays the first `n`, `OVERLAY_KEEP_GOING=1` goes
-//! on after a failure. What differs on purpose stands in `differential/allowed.rs`.
+//! `OVERLAY_SEED=n` plays one sequence again, `OVERLAY_SEQUENCES=n` plays `n` from the seed or 0 on,
+//! `OVERLAY_KEEP_GOING=1` goes on after a failure. What differs on purpose stands in `differential/allowed.rs`.
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "in a test a failure is a panic, and modules are private"
+)]
 
 #[path = "differential/allowed.rs"]
 mod allowed;
@@ -29,7 +34,7 @@ use rng::Rng;
 const STEPS: usize = 120;
 
 /// Sequences of an ordinary test run: what two cores do in some twenty seconds.
-const SEQUENCES: u64 = 100;
+const SEQUENCES: u64 = 180;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap())
@@ -52,10 +57,9 @@ fn play(seed: u64) -> Option<String> {
 #[test]
 fn the_kernel_and_we_agree_on_every_operation() {
     needs_fuse!();
-    let seeds = match number("OVERLAY_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("OVERLAY_SEQUENCES").unwrap_or(SEQUENCES),
-    };
+    let first = number("OVERLAY_SEED");
+    let count = number("OVERLAY_SEQUENCES").unwrap_or(if first.is_some() { 1 } else { SEQUENCES });
+    let seeds = first.unwrap_or(0)..first.unwrap_or(0) + count;
     let keep_going = number("OVERLAY_KEEP_GOING").is_some();
     let next = AtomicU64::new(seeds.start);
     let failures = std::sync::Mutex::new(Vec::new());

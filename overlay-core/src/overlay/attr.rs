@@ -65,7 +65,7 @@ impl Overlay {
     /// The change with the loss of privilege worked in: a truncation, too, makes privilege go.
     async fn effective(&self, inode: &Inode, change: &Change) -> Result<SetAttr> {
         let mut set = change.set.clone();
-        if change.kill_privilege && inode.kind == Kind::File {
+        if change.kill_privilege && !inode.is_dir() {
             let mode = match set.mode {
                 Some(mode) => mode,
                 None => self.place(inode)?.attr().await?.mode,
@@ -103,10 +103,8 @@ impl Overlay {
     /// by itself, and in the same words at a `chown` that changes nothing; strangers may do the first only.
     pub async fn give_up_privilege(&self, caller: Caller, ino: Ino) -> Result<Attr> {
         let attr = self.getattr(ino).await?;
-        if attr.kind != Kind::File || without_privilege(attr.mode).is_none() {
-            return Ok(attr);
-        }
-        if caller.uid != 0 && caller.uid != attr.uid && !self.is_written(ino) {
+        let privileged = !attr.is_dir() && without_privilege(attr.mode).is_some();
+        if privileged && caller.uid != 0 && caller.uid != attr.uid && !self.is_written(ino) {
             return Err(Error::new(ErrorKind::NotPermitted, "setattr"));
         }
         self.setattr(ino, None, &Change { kill_privilege: true, ..Change::default() }).await

@@ -2,12 +2,16 @@
 
 use rustix::io::Errno;
 
-use super::op::Step;
+use super::op::{Op, Step};
 use super::side::Outcome;
 
 /// A difference that is allowed.
 pub struct Allowed {
     pub reason: &'static str,
+    /// The trees differ from here on: the sequence ends.
+    pub parts: bool,
+    /// Only where a lower holds whiteouts that are files with a mark.
+    pub xattr_whiteouts: bool,
     pub applies: fn(&Step, &Outcome, &Outcome) -> bool,
 }
 
@@ -21,12 +25,56 @@ pub struct Allowed {
 /// - a change of attributes through a handle of a special file: if that was a lower one and is unlinked by now, the
 ///   kernel (6.18) copies it up over the whiteout, and the deleted file is back;
 /// - fallocate with collapse or insert: FUSE has no such request.
-pub const ALLOWED: [Allowed; 1] = [Allowed {
-    reason: "placeholder",
-    applies: |_, kernel, ours| *kernel == Err(Errno::NOSYS) && *ours == Err(Errno::NOSYS),
-}];
+pub const ALLOWED: [Allowed; 4] = [
+    Allowed {
+        reason: "a lower object that is unlinked has no links for those who have it open; the kernel shows the lower's",
+        parts: false,
+        xattr_whiteouts: false,
+        applies: |step, kernel, ours| {
+            let (some, none) = ("\"nlink\": \"some\"", "\"nlink\": \"0\"");
+            let stat = matches!(step.op, Op::HandleStat { .. });
+            stat && kernel.clone().map(|facts| facts.replace(some, none)) == *ours
+        },
+    },
+    Allowed {
+        reason: "a chown that changes nothing, of a set-user-ID file that somebody writes to: FUSE's client asks for it \
+                 in the words of a write that it did by itself",
+        parts: true,
+        xattr_whiteouts: false,
+        applies: |step, kernel, ours| {
+            let nothing = matches!(step.op, Op::Chown { uid: None, gid: None, .. });
+            step.user && nothing && *kernel == Err(Errno::PERM) && ours.is_ok()
+        },
+    },
+    Allowed {
+        parts: false,
+        xattr_whiteouts: false,
+        reason: "a lower object that is removed: its attributes can be changed by those who have it open; the kernel \
+                 tries to copy it up to its old name and fails",
+        applies: |step, kernel, ours| {
+            let refused = matches!(kernel, Err(Errno::EXIST | Errno::NOTDIR));
+            step.op.changes_attributes_of().is_some() && refused && ours.is_ok()
+        },
+    },
+    Allowed {
+        reason: "a directory that does not merge and holds such a whiteout looks empty, but the kernel does not remove it",
+        parts: true,
+        xattr_whiteouts: true,
+        applies: |step, kernel, ours| {
+            matches!(step.op, Op::Rmdir { .. } | Op::Rename { .. })
+                && *kernel == Err(Errno::NOTEMPTY)
+                && ours.is_ok()
+        },
+    },
+];
 
-/// The reason why two outcomes may differ.
-pub fn allowed(step: &Step, kernel: &Outcome, ours: &Outcome) -> Option<&'static str> {
-    ALLOWED.iter().find(|allowed| (allowed.applies)(step, kernel, ours)).map(|allowed| allowed.reason)
+/// The allowance under which two outcomes may differ.
+pub fn allowed(
+    xattr_whiteouts: bool,
+    step: &Step,
+    kernel: &Outcome,
+    ours: &Outcome,
+) -> Option<&'static Allowed> {
+    let fits = |allowed: &&Allowed| xattr_whiteouts || !allowed.xattr_whiteouts;
+    ALLOWED.iter().filter(fits).find(|allowed| (allowed.applies)(step, kernel, ours))
 }

@@ -5,33 +5,71 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Timespec, Timestamps, XattrFlags, lsetxattr, makedev, mknodat, utimensat,
+    AtFlags, CWD, FileType, Timespec, Timestamps, XattrFlags, lgetxattr, lsetxattr, makedev, mknodat,
+    utimensat,
 };
 
 use super::op::NAMES;
 use super::rng::Rng;
-use super::side::value;
+use super::side::{value, xattr_value};
 
 /// One object of a layer. Where its place is taken it is left out.
 #[derive(Clone, Debug)]
 pub enum Build {
-    File { path: String, len: usize, mode: u32, owner: u32 },
-    Dir { path: String, mode: u32, owner: u32, opaque: bool },
-    Symlink { path: String, target: String },
-    Fifo { path: String },
-    Null { path: String },
-    Whiteout { path: String },
-    Link { from: String, to: String },
-    Xattr { path: String, key: &'static str, value: u8 },
+    File {
+        path: String,
+        len: usize,
+        mode: u32,
+        owner: u32,
+    },
+    Dir {
+        path: String,
+        mode: u32,
+        owner: u32,
+        opaque: bool,
+    },
+    Symlink {
+        path: String,
+        target: String,
+    },
+    Fifo {
+        path: String,
+    },
+    Null {
+        path: String,
+    },
+    Whiteout {
+        path: String,
+    },
+    /// A directory with whiteouts of the other kind: empty files with a mark.
+    XattrWhiteout {
+        dir: String,
+        name: String,
+    },
+    Link {
+        from: String,
+        to: String,
+    },
+    Xattr {
+        path: String,
+        key: &'static str,
+        value: u8,
+    },
 }
 
 /// One to three layers.
 pub fn lowers(rng: &mut Rng) -> Vec<Vec<Build>> {
     let count = 1 + rng.below(3);
-    (0..count).map(|_| layer(rng)).collect()
+    let xattr_whiteouts = rng.chance(12);
+    (0..count).map(|_| layer(rng, xattr_whiteouts)).collect()
 }
 
-fn layer(rng: &mut Rng) -> Vec<Build> {
+/// Whether a whiteout is a file with a mark.
+pub fn has_xattr_whiteouts(lowers: &[Vec<Build>]) -> bool {
+    lowers.iter().flatten().any(|item| matches!(item, Build::XattrWhiteout { .. }))
+}
+
+fn layer(rng: &mut Rng, xattr_whiteouts: bool) -> Vec<Build> {
     let mut built: Vec<Build> = Vec::new();
     let mut paths = Vec::new();
     for _ in 0..4 + rng.below(14) {
@@ -54,6 +92,9 @@ fn layer(rng: &mut Rng) -> Vec<Build> {
             12 => Build::Symlink { path: path.clone(), target: rng.pick(&NAMES).into() },
             13 => Build::Fifo { path: path.clone() },
             14 => Build::Null { path: path.clone() },
+            15 if xattr_whiteouts => {
+                Build::XattrWhiteout { dir: path.clone(), name: rng.pick(&NAMES).into() }
+            }
             15 | 16 => Build::Whiteout { path: path.clone() },
             17 if !paths.is_empty() => Build::Link { from: rng.pick(&paths), to: path.clone() },
             18 | 19 if !paths.is_empty() => Build::Xattr {
@@ -118,6 +159,17 @@ fn place(root: &Path, item: &Build) -> std::io::Result<()> {
             Ok(mknodat(CWD, at(path), FileType::CharacterDevice, 0o666.into(), makedev(1, 3))?)
         }
         Build::Whiteout { path } => Ok(mknodat(CWD, at(path), FileType::CharacterDevice, 0.into(), 0)?),
+        Build::XattrWhiteout { dir, name } => {
+            let full = at(&format!("{dir}/{name}"));
+            // An opaque directory stays one, and holds no such whiteouts.
+            let (dir, mark) = (root.join(dir), "trusted.overlay.opaque");
+            if lgetxattr(&dir, mark, &mut [0; 1]) == Ok(1) && xattr_value(&dir, mark)? == b"y" {
+                return Ok(());
+            }
+            fs::File::create_new(&full)?;
+            lsetxattr(&full, "trusted.overlay.whiteout", b"y", XattrFlags::empty())?;
+            Ok(lsetxattr(&dir, mark, b"x", XattrFlags::empty())?)
+        }
         Build::Link { from, to } => fs::hard_link(root.join(from), at(to)),
         Build::Xattr { path, key, value: v } => {
             let full = root.join(path);

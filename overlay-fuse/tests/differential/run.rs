@@ -10,7 +10,7 @@ use rustix::mount::{MountFlags, UnmountFlags};
 
 use super::allowed::allowed;
 use super::common::{Union, names};
-use super::lowers::{Build, build, stamp};
+use super::lowers::{Build, build, has_xattr_whiteouts, stamp};
 use super::op::{Op, Step};
 use super::side::{Side, Sort};
 use super::tree::{Age, Tree, differences, tree};
@@ -56,6 +56,9 @@ struct Pair {
     kernel: Option<Kernel>,
     union: Union,
     lowers: usize,
+    xattr_whiteouts: bool,
+    /// A difference that is allowed has made the trees differ.
+    parted: bool,
 }
 
 impl Pair {
@@ -76,7 +79,15 @@ impl Pair {
         union.mount();
         let kernel_side = Side::new(union.at("kmnt"), Sort::Kernel, recent);
         let our_side = Side::new(union.at("mnt"), Sort::Ours, recent);
-        Self { kernel_side, our_side, kernel, union, lowers: lowers.len() }
+        Self {
+            kernel_side,
+            our_side,
+            kernel,
+            union,
+            lowers: lowers.len(),
+            xattr_whiteouts: has_xattr_whiteouts(lowers),
+            parted: false,
+        }
     }
 
     fn remount(&mut self) {
@@ -111,10 +122,20 @@ impl Pair {
             return self.compare(Age::Fresh, "after the remount");
         }
         let (kernel, ours) = (self.kernel_side.apply(step), self.our_side.apply(step));
-        if kernel == ours || allowed(step, &kernel, &ours).is_some() {
+        if kernel == ours {
             return None;
         }
-        Some(format!("kernel {kernel:?}\nours   {ours:?}"))
+        match allowed(self.xattr_whiteouts, step, &kernel, &ours) {
+            None => Some(format!("kernel {kernel:?}\nours   {ours:?}")),
+            Some(allowed) => {
+                eprintln!("{step:?}: allowed: {}", allowed.reason);
+                self.parted |= allowed.parts;
+                // What is held open may not be the same any more.
+                self.kernel_side.close_all();
+                self.our_side.close_all();
+                None
+            }
+        }
     }
 
     fn compare(&self, age: Age, when: &str) -> Option<String> {
@@ -160,6 +181,10 @@ pub fn run(lowers: &[Vec<Build>], every: usize, mut next: impl FnMut(&[String]) 
         let Some(step) = next(&known) else { break };
         steps.push(step.clone());
         failure = pair.step(&step);
+        if pair.parted {
+            pair.unmount();
+            return Run { steps, failure };
+        }
         if failure.is_none() && steps.len() % every == 0 {
             let (kernel, ours) = pair.trees();
             failure = unequal(&kernel, &ours, Age::Used, "after the step");

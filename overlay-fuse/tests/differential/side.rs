@@ -267,6 +267,7 @@ impl Side {
         if let Some(count) = facts.get_mut("nlink").filter(|count| *count != "0") {
             *count = String::from("some");
         }
+        facts.remove("merged");
         format!("{facts:?}")
     }
 }

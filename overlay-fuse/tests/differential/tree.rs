@@ -94,6 +94,8 @@ pub fn attributes(meta: &fs::Metadata, recent: i64) -> BTreeMap<&'static str, St
         facts.insert("size", meta.len().to_string());
         facts.insert("nlink", meta.nlink().to_string());
         facts.insert("rdev", meta.rdev().to_string());
+    } else {
+        facts.insert("merged", (meta.nlink() == 1).to_string());
     }
     facts
 }
@@ -102,7 +104,7 @@ pub fn attributes(meta: &fs::Metadata, recent: i64) -> BTreeMap<&'static str, St
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Age {
     Fresh,
-    /// The kernel's FUSE client may hold the link count that a file had before it was copied up.
+    /// The kernel's FUSE client may hold the link count that a file or directory had before it was copied up.
     Used,
 }
 
@@ -117,7 +119,8 @@ pub fn differences(kernel: &Tree, ours: &Tree, age: Age) -> Vec<String> {
                     let (k, o) = (k.get(fact), o.get(fact));
                     let broken_link =
                         *fact == "nlink" && k.is_some_and(|count| count == "1") && age == Age::Used;
-                    if k != o && !broken_link {
+                    let merged = *fact == "merged" && age == Age::Used;
+                    if k != o && !broken_link && !merged {
                         lines.push(format!("{path}: {fact}: kernel {k:?}, ours {o:?}"));
                     }
                 }
