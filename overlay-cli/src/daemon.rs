@@ -8,8 +8,11 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
+use indicatif::ProgressBar;
 use rustix::fs::{Mode, OFlags};
 use rustix::stdio;
 
@@ -31,12 +34,43 @@ pub(crate) fn launch(args: &[OsString]) -> Result<()> {
         command.arg0(name);
     }
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(fail)?;
-    let mut report = Vec::new();
-    if let Some(mut pipe) = child.stdout.take() {
-        pipe.read_to_end(&mut report).map_err(fail)?;
-    }
+    let report = match child.stdout.take() {
+        Some(pipe) => await_report(pipe).map_err(fail)?,
+        None => Vec::new(),
+    };
     judge(&String::from_utf8_lossy(&report), child)
 }
+
+/// Reads the whole report. Somebody at a terminal who has to wait for it, for a distant store, is told so.
+fn await_report(mut pipe: ChildStdout) -> std::io::Result<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        let mut report = Vec::new();
+        let read = pipe.read_to_end(&mut report).map(|_| report);
+        // Nobody listens only if the waiting itself has failed, and then that is what is told.
+        drop(sender.send(read));
+    });
+    let gone = |_| std::io::Error::other("the reader of the report ended");
+    let report = match receiver.recv_timeout(SILENCE) {
+        Ok(report) => report,
+        Err(RecvTimeoutError::Disconnected) => Err(std::io::Error::other("the reader of the report ended")),
+        Err(RecvTimeoutError::Timeout) => {
+            let spinner = ProgressBar::new_spinner().with_message("opening the layers");
+            spinner.enable_steady_tick(TICK);
+            let report = receiver.recv().map_err(gone);
+            spinner.finish_and_clear();
+            report?
+        }
+    };
+    reader.join().map_err(|_| std::io::Error::other("the reader of the report panicked"))?;
+    report
+}
+
+/// How long a mount may take before it says what it is at.
+const SILENCE: Duration = Duration::from_millis(500);
+
+/// How often the sign of life moves.
+const TICK: Duration = Duration::from_millis(100);
 
 fn judge(report: &str, mut child: Child) -> Result<()> {
     if report == OK {

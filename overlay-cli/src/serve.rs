@@ -99,10 +99,15 @@ async fn open(intent: &Intent, variables: &[(String, String)]) -> Result<Arc<Ove
     }
     let upper = match &intent.upper {
         None => None,
-        Some(upper) => Some(Arc::new(open_upper(upper, &local).await?) as Arc<dyn UpperLayer>),
+        Some(upper) => Some(Arc::new(open_upper(upper, &local).await?)),
     };
-    let options = OverlayOptions { creates_as: Some(owner), volatile: intent.options.volatile };
-    Ok(Overlay::new(Stack::new(upper, lowers)?, options).await?)
+    let volatile = intent.options.volatile;
+    let stack = Stack::new(upper.clone().map(|upper| upper as Arc<dyn UpperLayer>), lowers)?;
+    let overlay = Overlay::new(stack, OverlayOptions { creates_as: Some(owner), volatile }).await?;
+    if let Some(upper) = upper.filter(|_| volatile) {
+        upper.mark_volatile()?;
+    }
+    Ok(overlay)
 }
 
 /// Where the marks of local layers are.

@@ -29,10 +29,11 @@ pub(crate) fn mount(target: &Path, options: &MountOptions) -> Result<OwnedFd, Mo
     receive(&ours).ok_or_else(|| MountError::Fusermount(complaint(&output)))
 }
 
-/// Unmounts lazily.
-pub(crate) fn unmount(target: &Path) -> Result<(), MountError> {
+/// Unmounts, even what is in use if `lazy`.
+pub(crate) fn unmount(target: &Path, lazy: bool) -> Result<(), MountError> {
     let mut command = Command::new(PROGRAM);
-    command.args(["-u", "-z", "-q", "--"]).arg(target).stdin(Stdio::null()).stderr(Stdio::piped());
+    let how: &[&str] = if lazy { &["-u", "-z", "--"] } else { &["-u", "--"] };
+    command.args(how).arg(target).stdin(Stdio::null()).stderr(Stdio::piped());
     let output = finish(command)?;
     if output.status.success() { Ok(()) } else { Err(MountError::Fusermount(complaint(&output))) }
 }

@@ -69,7 +69,7 @@ pub enum MountError {
         cause: std::io::Error,
     },
     /// `fusermount3` is needed and missing, or it refused.
-    #[error("mounting without privilege needs fusermount3 (package fuse3): {0}")]
+    #[error("fusermount3 (package fuse3), which mounts for ordinary users, failed: {0}")]
     Fusermount(String),
     /// The session with the kernel could not be started.
     #[error("the kernel does not talk FUSE with us: {0}")]
@@ -87,7 +87,7 @@ pub(crate) struct Connection {
 /// Makes a connection for `target`: detached where this process may mount, else mounted by `fusermount3`.
 pub(crate) fn connect(target: &Path, options: &MountOptions) -> Result<Connection, MountError> {
     match detached(options) {
-        Err(MountError::Kernel { cause, .. }) if is_permission(&cause) => {
+        Err(MountError::Kernel { cause, .. } | MountError::Device(cause)) if is_permission(&cause) => {
             let device = fusermount::mount(target, options)?;
             Ok(Connection { device, detached: None })
         }
@@ -191,7 +191,7 @@ impl Identity {
             rustix::mount::unmount(path, UnmountFlags::DETACH).map_err(fail)
         } else {
             drop(fd);
-            fusermount::unmount(&self.path)
+            fusermount::unmount(&self.path, true)
         }
     }
 }
@@ -203,7 +203,7 @@ impl Identity {
 pub fn unmount(target: &Path, lazy: bool) -> Result<(), MountError> {
     let flags = if lazy { UnmountFlags::DETACH } else { UnmountFlags::empty() };
     match rustix::mount::unmount(target, flags) {
-        Err(Errno::PERM) => fusermount::unmount(target),
+        Err(Errno::PERM) => fusermount::unmount(target, lazy),
         other => other.map_err(|errno| MountError::Target { path: target.into(), cause: errno.into() }),
     }
 }

@@ -110,6 +110,7 @@ impl Plan {
             settings.push(Setting::Directory("workdir", upper.work.clone()));
         }
         settings.extend(request.options.iter().cloned().map(option));
+        settings.extend(unasked(request));
         if request.flags.read_only {
             settings.push(Setting::Flag("ro".into()));
         }
@@ -135,6 +136,17 @@ fn check(request: &Request) -> Result<(), Refusal> {
 fn lowers(request: &Request) -> impl Iterator<Item = Setting> {
     let paths = request.lowers.iter().filter_map(|lower| lower.spec.path());
     paths.map(|path| Setting::Directory("lowerdir+", path))
+}
+
+/// Features whose marks the fuse engine does not read yet are off unless they are asked for, whatever the kernel's own
+/// default: an upper that one engine wrote is one that the other reads. (With `userxattr` the kernel follows no redirect
+/// anyway, and takes no option about it.)
+fn unasked(request: &Request) -> impl Iterator<Item = Setting> {
+    let given = |key: &str| request.options.iter().any(|(option, _)| option == key);
+    let wanted = |key: &&str| request.upper.is_some() && !given(key) && !given("userxattr");
+    let off: Vec<_> = ["redirect_dir", "metacopy"].into_iter().filter(wanted).collect();
+    let related = given("nfs_export") || given("verity");
+    off.into_iter().filter(move |_| !related).map(|key| Setting::Text(key.into(), "off".into()))
 }
 
 fn option((key, value): (String, Option<String>)) -> Setting {
@@ -173,9 +185,25 @@ mod tests {
             Setting::Directory("workdir", "/w".into()),
             Setting::Flag("volatile".into()),
             Setting::Text("xino".into(), "on".into()),
+            Setting::Text("redirect_dir".into(), "off".into()),
+            Setting::Text("metacopy".into(), "off".into()),
             Setting::Flag("ro".into()),
         ];
         assert_eq!(Plan::new(&request).unwrap(), Plan { settings: expected.into(), flags });
+    }
+
+    #[test]
+    fn features_that_are_asked_for_are_left_on() {
+        let settings = |options: &[(&str, Option<&str>)]| {
+            let options = options.iter().map(|(key, value)| ((*key).into(), value.map(Into::into))).collect();
+            let request = Request { upper: upper(), options, ..over(&["/a"]) };
+            let off = |setting: &Setting| matches!(setting, Setting::Text(_, value) if value == "off");
+            Plan::new(&request).unwrap().settings.into_iter().filter(off).count()
+        };
+        assert_eq!(settings(&[]), 2);
+        assert_eq!(settings(&[("redirect_dir", Some("on"))]), 1);
+        assert_eq!(settings(&[("redirect_dir", Some("on")), ("metacopy", Some("on"))]), 0);
+        assert_eq!(settings(&[("userxattr", None)]), 0);
     }
 
     #[test]

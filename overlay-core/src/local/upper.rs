@@ -56,6 +56,21 @@ impl LocalUpper {
         Ok(Self { tree, root, work, _locks: locks })
     }
 
+    /// Leaves the kernel's mark of a volatile mount: nothing is synced from now on, so after a crash of the machine the
+    /// upper may be incomplete, and the next mount refuses it until somebody has looked and removed the mark.
+    pub fn mark_volatile(&self) -> Result<()> {
+        let mut dir = self.work.fd()?.try_clone().map_err(|e| Error::new(Kind::Io, "volatile").because(e))?;
+        for name in [&b"incompat"[..], b"volatile", b"dirty"] {
+            let made = match sys::mkdir(dir.as_fd(), name, 0o700) {
+                Err(Errno::EXIST) => Ok(()),
+                other => other,
+            };
+            let opened = made.and_then(|()| sys::open_dir(dir.as_fd(), name, false));
+            dir = opened.map_err(|e| self.tree.fail(e, "volatile", None))?;
+        }
+        Ok(())
+    }
+
     /// Which xattrs this process can mark directories with on the file system of `upper`: `trusted.` where it
     /// may, else `user.`.
     pub fn namespace(work: &Path) -> Result<Namespace> {
