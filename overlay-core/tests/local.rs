@@ -41,3 +41,102 @@ fn capabilities() -> Capabilities {
 
 layer_suite!(local_layer, lower, capabilities());
 upper_suite!(local_upper, upper, capabilities());
+
+/// A lower that others wrote, with marks of every kind that is read.
+mod marks {
+    use std::fs;
+
+    use overlay_core::Name;
+    use overlay_core::conformance::block_on;
+    use overlay_core::entry::Found;
+    use overlay_core::local::{LocalLayer, LocalOptions};
+    use overlay_core::marker::kernel::Namespace;
+    use overlay_core::marker::oci::OciMarkers;
+    use overlay_core::{Layer, ListEntry};
+    use rustix::fs::{CWD, FileType, Mode, XattrFlags, mknodat, setxattr};
+
+    fn set(path: impl AsRef<std::path::Path>, key: &str, value: &[u8]) {
+        setxattr(path.as_ref(), key, value, XattrFlags::empty()).unwrap();
+    }
+
+    fn open(dir: &std::path::Path, fuse_overlayfs: bool) -> LocalLayer {
+        let options = LocalOptions { fuse_overlayfs, ..LocalOptions::new(Namespace::User) };
+        LocalLayer::open(dir, &options).unwrap()
+    }
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    #[test]
+    fn devices_and_xattrs_delete_only_where_the_kernel_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        fs::create_dir(at("marked")).unwrap();
+        fs::create_dir(at("plain")).unwrap();
+        set(at("marked"), "user.overlay.opaque", b"x");
+        for file in ["marked/gone", "marked/stays", "plain/stays"] {
+            fs::write(at(file), "").unwrap();
+        }
+        for file in ["marked/gone", "plain/stays"] {
+            set(at(file), "user.overlay.whiteout", b"");
+        }
+        mknodat(CWD, at("device"), FileType::CharacterDevice, Mode::empty(), 0).unwrap();
+        block_on(async {
+            let root = open(dir.path(), false).root().await.unwrap();
+            assert_eq!(root.lookup(&name("device")).await.unwrap(), Some(Found::Whiteout));
+            let marked = root.dir(&name("marked")).await.unwrap();
+            assert_eq!(marked.lookup(&name("gone")).await.unwrap(), Some(Found::Whiteout));
+            assert!(marked.lookup(&name("stays")).await.unwrap().unwrap().entry().is_some());
+            let gone = |rows: Vec<ListEntry>| rows.iter().filter(|row| row.whiteout).count();
+            assert_eq!(gone(marked.list().await.unwrap()), 1);
+            let plain = root.dir(&name("plain")).await.unwrap();
+            assert!(plain.lookup(&name("stays")).await.unwrap().unwrap().entry().is_some());
+            assert_eq!(gone(plain.list().await.unwrap()), 0);
+            let entry = root.lookup(&name("marked")).await.unwrap().unwrap().entry().unwrap();
+            assert!(!entry.opaque, "`x` says that it holds whiteouts, not that it is opaque");
+        });
+    }
+
+    #[test]
+    fn marks_of_fuse_overlayfs_and_of_images_count_where_they_are_declared() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        for path in ["own", "image", "kernel"] {
+            fs::create_dir(at(path)).unwrap();
+        }
+        set(at("own"), "user.fuseoverlayfs.opaque", b"y");
+        set(at("kernel"), "user.overlay.opaque", b"y");
+        fs::write(at("image/.wh..wh..opq"), "").unwrap();
+        fs::write(at(".wh.deleted"), "").unwrap();
+        block_on(async {
+            let declared = OciMarkers::new(std::sync::Arc::new(open(dir.path(), true)));
+            for (layer, declared) in [(declared.root(), true), (open(dir.path(), false).root(), false)] {
+                let root = layer.await.unwrap();
+                for (path, opaque) in [("own", declared), ("image", declared), ("kernel", true)] {
+                    let entry = root.lookup(&name(path)).await.unwrap().unwrap().entry().unwrap();
+                    assert_eq!(entry.opaque, opaque, "{path}, declared: {declared}");
+                }
+                let deleted = root.lookup(&name("deleted")).await.unwrap() == Some(Found::Whiteout);
+                assert_eq!(deleted, declared);
+            }
+        });
+    }
+
+    #[test]
+    fn private_xattrs_are_hidden_and_nested_ones_shown_without_a_level() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("f");
+        fs::write(&file, "").unwrap();
+        for key in ["user.overlay.origin", "user.overlay.overlay.opaque", "user.overlayfoo", "user.k"] {
+            set(&file, key, b"v");
+        }
+        block_on(async {
+            let root = open(dir.path(), false).root().await.unwrap();
+            let file = name("f");
+            let mut keys = root.xattr_keys(overlay_core::Target::Child(&file)).await.unwrap();
+            keys.sort();
+            assert_eq!(keys, [&b"user.k"[..], b"user.overlay.opaque", b"user.overlayfoo"]);
+        });
+    }
+}

@@ -27,6 +27,17 @@ macro_rules! needs_fuse {
     }};
 }
 
+/// Whether the programs are there; says by name which test, or which part of it, is skipped where one is missing.
+pub fn has(test: &str, programs: &[&str]) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = |program: &&&str| std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
+    let missing: Vec<_> = programs.iter().filter(|program| !found(program)).collect();
+    if !missing.is_empty() {
+        eprintln!("SKIPPED {test}: it needs {missing:?}; .ci/packages installs what the tests use");
+    }
+    missing.is_empty()
+}
+
 /// An empty directory; what is mounted in it is unmounted at the end.
 pub struct Shell {
     dir: TempDir,
