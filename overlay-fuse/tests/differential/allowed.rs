@@ -61,7 +61,7 @@ pub const ALLOWED: [Allowed; 4] = [
         parts: true,
         xattr_whiteouts: true,
         applies: |step, kernel, ours| {
-            matches!(step.op, Op::Rmdir { .. } | Op::Rename { .. })
+            matches!(step.op, Op::Rmdir { .. } | Op::RemoveAll { .. } | Op::Rename { .. })
                 && *kernel == Err(Errno::NOTEMPTY)
                 && ours.is_ok()
         },
