@@ -11,6 +11,8 @@
 #[path = "differential/allowed.rs"]
 mod allowed;
 mod common;
+#[path = "differential/flags.rs"]
+mod flags;
 #[path = "differential/lowers.rs"]
 mod lowers;
 #[path = "differential/op.rs"]

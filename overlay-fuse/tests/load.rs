@@ -10,6 +10,8 @@
 )]
 
 mod common;
+#[path = "differential/flags.rs"]
+mod flags;
 #[path = "differential/lowers.rs"]
 mod lowers;
 #[path = "differential/op.rs"]

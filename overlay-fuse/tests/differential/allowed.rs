@@ -52,7 +52,7 @@ pub const ALLOWED: [Allowed; 4] = [
         reason: "a lower object that is removed: its attributes can be changed by those who have it open; the kernel \
                  tries to copy it up to its old name and fails",
         applies: |step, kernel, ours| {
-            let refused = matches!(kernel, Err(Errno::EXIST | Errno::NOTDIR));
+            let refused = matches!(kernel, Err(Errno::EXIST | Errno::NOTDIR | Errno::NOENT));
             step.op.changes_attributes_of().is_some() && refused && ours.is_ok()
         },
     },
@@ -61,7 +61,7 @@ pub const ALLOWED: [Allowed; 4] = [
         parts: true,
         xattr_whiteouts: true,
         applies: |step, kernel, ours| {
-            matches!(step.op, Op::Rmdir { .. } | Op::Rename { .. })
+            matches!(step.op, Op::Rmdir { .. } | Op::RemoveAll { .. } | Op::Rename { .. })
                 && *kernel == Err(Errno::NOTEMPTY)
                 && ours.is_ok()
         },

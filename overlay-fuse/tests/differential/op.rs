@@ -24,6 +24,7 @@ pub enum Op {
     Mkdir { path: String, mode: u32 },
     Rmdir { path: String },
     Unlink { path: String },
+    RemoveAll { path: String, remake: bool },
     Symlink { target: String, path: String },
     Readlink { path: String },
     Mkfifo { path: String, mode: u32 },
@@ -156,7 +157,9 @@ const SIZES: [u64; 7] = [0, 1, 5, 100, 4096, 5000, 9000];
 pub fn step(rng: &mut Rng, known: &[String]) -> Step {
     let mut make = Maker { rng, known };
     let user = make.rng.chance(25);
-    Step { user, op: make.op() }
+    let op = make.op();
+    // Where a removal of many stops for want of permission is up to the order of the listing.
+    Step { user: user && !matches!(op, Op::RemoveAll { .. }), op }
 }
 
 struct Maker<'a> {
@@ -196,8 +199,9 @@ impl Maker<'_> {
     }
 
     fn changing_names(&mut self) -> Op {
-        match self.rng.below(10) {
+        match self.rng.below(11) {
             0..3 => Op::Unlink { path: self.path() },
+            10 => Op::RemoveAll { path: self.path(), remake: self.rng.chance(60) },
             3..5 => Op::Rmdir { path: self.path() },
             5 => Op::Link { from: self.path(), to: self.path() },
             _ => {

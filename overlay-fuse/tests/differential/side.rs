@@ -7,14 +7,13 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs as sys;
 use rustix::fs::XattrFlags;
-use rustix::fs::{
-    Access, AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps,
-};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, Timestamps};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
-use super::op::{Data, FallocateHow, Op, OpenHow, RenameHow, SLOTS, Slot, Step, WriteHow, XattrHow};
+use super::flags::{at_flags, fallocate_flags, open_flags, rename_flags, time, xattr_flags};
+use super::op::{Data, Op, SLOTS, Slot, Step, WriteHow};
 use super::tree::{Tree, attributes, show_kind, tree};
 
 /// What a program sees of an operation: a description of the data, or the errno.
@@ -100,6 +99,12 @@ impl Side {
             }
             Op::Mkdir { path, mode } => sys::mkdir(self.at(path), Mode::from_raw_mode(*mode)),
             Op::Rmdir { path } => sys::rmdir(self.at(path)),
+            Op::RemoveAll { path, remake } => {
+                io(fs::remove_dir_all(self.at(path))).and_then(|()| match remake {
+                    true => sys::mkdir(self.at(path), 0o755.into()),
+                    false => Ok(()),
+                })
+            }
             Op::Unlink { path } => sys::unlink(self.at(path)),
             Op::Symlink { target, path } => sys::symlink(target.as_str(), self.at(path)),
             Op::Mkfifo { path, mode } => {
@@ -402,53 +407,4 @@ pub fn show_bytes(bytes: &[u8]) -> String {
     let mut hasher = DefaultHasher::new();
     bytes.hash(&mut hasher);
     format!("{} bytes #{:x}", bytes.len(), hasher.finish())
-}
-
-fn open_flags(how: OpenHow) -> OFlags {
-    match how {
-        OpenHow::Read => OFlags::RDONLY,
-        OpenHow::ReadWrite => OFlags::RDWR,
-        OpenHow::WriteAppend => OFlags::WRONLY | OFlags::APPEND,
-        OpenHow::ReadTruncate => OFlags::RDONLY | OFlags::TRUNC,
-        OpenHow::CreateReadWrite => OFlags::RDWR | OFlags::CREATE,
-        OpenHow::Path => OFlags::PATH | OFlags::NOFOLLOW,
-    }
-}
-
-fn rename_flags(how: RenameHow) -> RenameFlags {
-    match how {
-        RenameHow::Plain => RenameFlags::empty(),
-        RenameHow::NoReplace => RenameFlags::NOREPLACE,
-        RenameHow::Exchange => RenameFlags::EXCHANGE,
-        RenameHow::Whiteout => RenameFlags::WHITEOUT,
-    }
-}
-
-fn xattr_flags(how: XattrHow) -> XattrFlags {
-    match how {
-        XattrHow::Any => XattrFlags::empty(),
-        XattrHow::Create => XattrFlags::CREATE,
-        XattrHow::Replace => XattrFlags::REPLACE,
-    }
-}
-
-fn fallocate_flags(how: FallocateHow) -> FallocateFlags {
-    match how {
-        FallocateHow::Extend => FallocateFlags::empty(),
-        FallocateHow::KeepSize => FallocateFlags::KEEP_SIZE,
-        FallocateHow::PunchHole => FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
-        FallocateHow::Zero => FallocateFlags::ZERO_RANGE,
-        FallocateHow::ZeroKeepSize => FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE,
-    }
-}
-
-fn at_flags(follow: bool) -> AtFlags {
-    if follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW }
-}
-
-fn time(sec: Option<i64>) -> Timespec {
-    match sec {
-        Some(tv_sec) => Timespec { tv_sec, tv_nsec: 5 },
-        None => Timespec { tv_sec: 0, tv_nsec: sys::UTIME_OMIT },
-    }
 }
