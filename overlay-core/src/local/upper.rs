@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::dir::LocalDir;
 use super::tree::Tree;
-use super::{LocalOptions, private, sys};
+use super::{LocalLayer, LocalOptions, private, sys};
 use crate::attr::StatFs;
 use crate::error::{Error, Kind, Result};
 use crate::layer::{Dir, Layer, SetXattr, UpperDir, UpperLayer};
@@ -22,8 +22,7 @@ use crate::marker::kernel::Namespace;
 /// The work directory is used as the kernel's overlayfs uses it: everything unfinished lies in its
 /// subdirectory `work`. Both directories are locked while the layer lives, so that no second mount uses them.
 pub struct LocalUpper {
-    tree: Arc<Tree>,
-    root: Arc<LocalDir>,
+    layer: LocalLayer,
     work: Arc<LocalDir>,
     _locks: [OwnedFd; 2],
 }
@@ -53,7 +52,7 @@ impl LocalUpper {
         probe(staging.as_fd(), options.namespace, upper)?;
         let root = LocalDir::root(tree.clone(), root)?;
         let work = LocalDir::root(tree.clone(), staging)?;
-        Ok(Self { tree, root, work, _locks: locks })
+        Ok(Self { layer: LocalLayer { tree, root }, work, _locks: locks })
     }
 
     /// Leaves the kernel's mark of a volatile mount: nothing is synced from now on, so after a crash of the machine the
@@ -66,7 +65,7 @@ impl LocalUpper {
                 other => other,
             };
             let opened = made.and_then(|()| sys::open_dir(dir.as_fd(), name, false));
-            dir = opened.map_err(|e| self.tree.fail(e, "volatile", None))?;
+            dir = opened.map_err(|e| self.layer.tree.fail(e, "volatile", None))?;
         }
         Ok(())
     }
@@ -212,26 +211,23 @@ fn unusable(errno: Errno, path: &Path) -> Error {
 #[async_trait]
 impl Layer for LocalUpper {
     fn label(&self) -> &Arc<str> {
-        &self.tree.label
+        self.layer.label()
     }
-
     async fn root(&self) -> Result<Arc<dyn Dir>> {
-        Ok(self.root.clone())
+        self.layer.root().await
     }
-
     async fn statfs(&self) -> Result<StatFs> {
-        sys::statfs(self.root.fd()?.as_fd()).map_err(|errno| self.tree.fail(errno, "statfs", None))
+        self.layer.statfs().await
     }
-
     fn has_xattrs(&self) -> bool {
-        true
+        self.layer.has_xattrs()
     }
 }
 
 #[async_trait]
 impl UpperLayer for LocalUpper {
     async fn upper_root(&self) -> Result<Arc<dyn UpperDir>> {
-        Ok(self.root.clone())
+        Ok(self.layer.root.clone())
     }
 
     async fn work(&self) -> Result<Arc<dyn UpperDir>> {
@@ -239,9 +235,9 @@ impl UpperLayer for LocalUpper {
     }
 
     async fn sync(&self) -> Result<()> {
-        let fd = self.root.fd()?;
+        let fd = self.layer.root.fd()?;
         super::blocking(move || sys::sync_fs(fd.as_fd()))
             .await?
-            .map_err(|e| self.tree.fail(e, "syncfs", None))
+            .map_err(|e| self.layer.tree.fail(e, "syncfs", None))
     }
 }

@@ -227,25 +227,48 @@ async fn before_and_after(step: Step) -> [BTreeMap<String, String>; 2] {
     [before, tree(&overlay).await.unwrap()]
 }
 
+/// A step that met a fault.
+struct Trial {
+    overlay: Arc<Overlay>,
+    layer: Arc<MemoryUpper>,
+    faults: Faults,
+    result: Result<()>,
+    /// Whether the step made as many calls as it takes to meet the fault.
+    reached: bool,
+}
+
+/// Takes a step while the `nth` call of a layer fails, and all after it if it is a crash.
+async fn attempt(step: Step, nth: u64, crash: bool) -> Trial {
+    let faults = Faults::new();
+    let layer = Arc::new(upper());
+    let overlay = open(faults.upper(layer.clone()), &faults).await.unwrap();
+    match crash {
+        true => faults.fail_from(nth, ErrorKind::Io),
+        false => faults.fail_nth(nth, ErrorKind::NoSpace),
+    }
+    let calls = faults.calls();
+    let result = act(&overlay, step).await;
+    let reached = faults.calls() - calls >= nth;
+    Trial { overlay, layer, faults, result, reached }
+}
+
+/// What the next mount sees.
+async fn seen_next(layer: &MemoryUpper) -> BTreeMap<String, String> {
+    let next = Arc::new(layer.reopen().unwrap());
+    tree(&open(next, &Faults::new()).await.unwrap()).await.unwrap()
+}
+
 #[test]
 fn a_failure_at_any_call_leaves_the_tree_before_or_after() {
     block_on(async {
         for &step in STEPS {
             let wanted = before_and_after(step).await;
             for nth in 1.. {
-                let faults = Faults::new();
-                let layer = Arc::new(upper());
-                let overlay = open(faults.upper(layer.clone()), &faults).await.unwrap();
-                faults.fail_nth(nth, ErrorKind::NoSpace);
-                let calls = faults.calls();
-                let result = act(&overlay, step).await;
-                let reached = faults.calls() - calls >= nth;
+                let Trial { overlay, layer, faults, result, reached } = attempt(step, nth, false).await;
                 faults.clear();
                 let seen = tree(&overlay).await.unwrap();
-                let fresh = open(Arc::new(layer.reopen().unwrap()), &Faults::new()).await.unwrap();
-                let again = tree(&fresh).await.unwrap();
                 let context = format!("{step:?}, call {nth}: {result:?}");
-                assert_eq!(seen, again, "{context}: another mount sees another tree");
+                assert_eq!(seen, seen_next(&layer).await, "{context}: another mount sees another tree");
                 assert!(wanted.contains(&seen), "{context}: neither before nor after: {seen:#?}");
                 assert!(result.is_err() || seen == wanted[1], "{context}: reported as done, and is not");
                 if !reached {
@@ -262,17 +285,11 @@ fn a_crash_at_any_call_leaves_the_tree_before_or_after_for_the_next_mount() {
         for &step in STEPS {
             let wanted = before_and_after(step).await;
             for nth in 1.. {
-                let faults = Faults::new();
-                let layer = Arc::new(upper());
-                let overlay = open(faults.upper(layer.clone()), &faults).await.unwrap();
-                faults.fail_from(nth, ErrorKind::Io);
-                let calls = faults.calls();
-                let result = act(&overlay, step).await;
-                let reached = faults.calls() - calls >= nth;
-                let next = Arc::new(layer.reopen().unwrap());
-                let seen = tree(&open(next, &Faults::new()).await.unwrap()).await.unwrap();
-                assert!(wanted.contains(&seen), "{step:?}, crash at call {nth} ({result:?}): {seen:#?}");
-                if !reached {
+                let trial = attempt(step, nth, true).await;
+                let seen = seen_next(&trial.layer).await;
+                let context = format!("{step:?}, crash at call {nth} ({:?})", trial.result);
+                assert!(wanted.contains(&seen), "{context}: {seen:#?}");
+                if !trial.reached {
                     break;
                 }
             }
