@@ -48,9 +48,13 @@ fn is_whole(uid_map: &str) -> bool {
     uid_map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
-/// Makes the process fit to serve files: modes are taken as clients give them, and descriptors are plenty.
+/// Makes the process fit to serve files: modes are taken as clients give them, and descriptors are plenty. `ps` and
+/// `pgrep` know it by the command's name, though it was started as `/proc/self/exe`.
 pub(crate) fn prepare() {
     umask(Mode::empty());
+    if let Err(errno) = rustix::thread::set_name(c"overlay") {
+        tracing::debug!(%errno, "the process keeps the name it was started by");
+    }
     let limit = getrlimit(Resource::Nofile);
     let most = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(errno) = setrlimit(Resource::Nofile, most) {

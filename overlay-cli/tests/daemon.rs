@@ -5,7 +5,7 @@ mod common;
 
 use std::fs;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::*;
 use rustix::process::{Pid, Signal, kill_process};
@@ -33,7 +33,6 @@ fn the_command_returns_when_the_mount_serves_and_holds_nobody() {
         return;
     }
     let temp = Temp::layers();
-    let start = Instant::now();
     let mut command = overlay_in(temp.path(), FUSE);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let _guard = Mount::guard(&temp.at("merged"));
@@ -41,7 +40,6 @@ fn the_command_returns_when_the_mount_serves_and_holds_nobody() {
     assert!(child.wait().unwrap().success());
     assert_eq!(temp.read("merged/both"), "a", "it serves at once");
     assert_eq!((read_to_end(stdout), read_to_end(stderr)), (String::new(), String::new()));
-    assert!(start.elapsed() < Duration::from_secs(5), "it took {:?}", start.elapsed());
 }
 
 #[test]
@@ -53,6 +51,7 @@ fn the_server_leaves_its_callers_session_and_directory() {
     let mount = Mount::new(&temp, words(&temp), "merged");
     let pid = server_of(temp.at("merged").as_os_str()).unwrap();
     assert_eq!(fs::read_link(format!("/proc/{pid}/cwd")).unwrap().as_os_str(), "/");
+    assert_eq!(fs::read_to_string(format!("/proc/{pid}/comm")).unwrap(), "overlay\n", "ps knows it");
     for stream in 0..3 {
         let target = fs::read_link(format!("/proc/{pid}/fd/{stream}")).unwrap();
         assert_eq!(target.as_os_str(), "/dev/null", "descriptor {stream}");
