@@ -34,7 +34,7 @@ impl Layers {
 
     /// Opens a layer, its deletions read as it says.
     pub(crate) async fn open(&self, lower: &Lower) -> Result<Arc<dyn Layer>> {
-        let spec = owned(&lower.spec, self.owner)?;
+        let spec = owned(&lower.spec, self.owner);
         if lower.oci {
             Ok(OciMarkers::new(self.oci.open(&spec).await?))
         } else {
@@ -44,28 +44,11 @@ impl Layers {
 }
 
 /// A spec that says whose its objects are: those of the user who mounts, who could change nothing of root's.
-fn owned(spec: &LayerSpec, (uid, gid): (u32, u32)) -> Result<LayerSpec> {
-    if spec.path().is_some() {
-        return Ok(spec.clone());
+fn owned(spec: &LayerSpec, (uid, gid): (u32, u32)) -> LayerSpec {
+    match spec.path() {
+        Some(_) => spec.clone(),
+        None => spec.clone().with_default("uid", &uid.to_string()).with_default("gid", &gid.to_string()),
     }
-    let mut text = [spec.scheme().as_bytes(), b"://", spec.address(), b"?"].concat();
-    let given = |key: &str| spec.options().any(|(other, _)| other == key);
-    let added =
-        [("uid", uid.to_string()), ("gid", gid.to_string())].into_iter().filter(|(key, _)| !given(key));
-    let all = spec.options().map(|(key, value)| (key, value.to_owned())).chain(added);
-    for (key, value) in all {
-        text.extend(format!("{}={}&", encoded(key), encoded(&value)).into_bytes());
-    }
-    LayerSpec::parse(text)
-}
-
-/// A text in which no byte means anything to a URL.
-fn encoded(text: &str) -> String {
-    let byte = |byte: u8| match byte {
-        b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(byte).collect()
 }
 
 /// Fails, before anything is opened, if a layer's scheme is unknown, or an option of a directory: the kernel engine
@@ -103,7 +86,7 @@ mod tests {
     use super::*;
 
     fn options(text: &str) -> Vec<(String, String)> {
-        let spec = owned(&LayerSpec::parse(text).unwrap(), (7, 8)).unwrap();
+        let spec = owned(&LayerSpec::parse(text).unwrap(), (7, 8));
         assert_eq!(spec.to_string(), text.split('?').next().unwrap());
         spec.options().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
     }

@@ -2,16 +2,14 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use overlay_core::UpperLayer;
-use overlay_core::error::Kind;
 use overlay_core::local::{LocalOptions, LocalUpper};
 use overlay_core::marker::kernel::Namespace;
 use overlay_core::overlay::{Overlay, OverlayOptions};
 use overlay_core::stack::Stack;
 use overlay_fuse::{MountFlags, MountOptions, Mounted, Unmounter};
-use overlay_kernel::Upper;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -99,7 +97,7 @@ async fn open(intent: &Intent, variables: &[(String, String)]) -> Result<Arc<Ove
     }
     let upper = match &intent.upper {
         None => None,
-        Some(upper) => Some(Arc::new(open_upper(upper, &local).await?)),
+        Some(upper) => Some(Arc::new(LocalUpper::open(&upper.upper, &upper.work, &local)?)),
     };
     let volatile = intent.options.volatile;
     let stack = Stack::new(upper.clone().map(|upper| upper as Arc<dyn UpperLayer>), lowers)?;
@@ -117,22 +115,6 @@ pub(crate) fn namespace(intent: &Intent) -> Result<Namespace> {
         Some(upper) => Ok(LocalUpper::namespace(&upper.work)?),
         None if process::reads_trusted_xattrs() => Ok(Namespace::Trusted),
         None => Ok(Namespace::User),
-    }
-}
-
-/// How long a mount waits for the upper of one that was just unmounted: container engines unmount by other means
-/// than `overlay umount` and mount again at once.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-async fn open_upper(upper: &Upper, options: &LocalOptions) -> Result<LocalUpper> {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        match LocalUpper::open(&upper.upper, &upper.work, options) {
-            Err(error) if error.kind() == Kind::Busy && Instant::now() < end => {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            opened => return Ok(opened?),
-        }
     }
 }
 

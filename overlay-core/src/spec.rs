@@ -67,6 +67,13 @@ impl LayerSpec {
         self.options.remove(key)
     }
 
+    /// The spec with a value for an option that it does not give itself.
+    #[must_use]
+    pub fn with_default(mut self, key: &str, value: &str) -> Self {
+        self.options.entry(key.into()).or_insert_with(|| value.into());
+        self
+    }
+
     /// The options that have not been taken.
     pub fn options(&self) -> impl Iterator<Item = (&str, &str)> {
         self.options.iter().map(|(key, value)| (key.as_str(), value.as_str()))
@@ -217,7 +224,9 @@ mod tests {
         assert_eq!((spec.scheme(), spec.address()), ("s3", &b"bucket/a%20b"[..]));
         assert_eq!(spec.take("endpoint").as_deref(), Some("http://x"));
         assert!(spec.finish(&["endpoint"]).unwrap_err().to_string().contains("region"));
-        assert_eq!(spec.take("region").as_deref(), Some("eu"));
+        let mut spec = spec.with_default("region", "us").with_default("uid", "7");
+        assert_eq!(spec.take("region").as_deref(), Some("eu"), "what is given stands");
+        assert_eq!(spec.take("uid").as_deref(), Some("7"));
         spec.finish(&[]).unwrap();
         let spec = LayerSpec::parse("dir:///x%20y?markers=oci").unwrap();
         assert_eq!(spec.path().unwrap(), PathBuf::from("/x y"));
