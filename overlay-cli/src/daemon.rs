@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -18,6 +18,7 @@ use rustix::stdio;
 
 use crate::args::SERVING;
 use crate::failure::{Failure, Result};
+use crate::process;
 
 /// What a server reports once the mount serves.
 const OK: &str = "ok\n";
@@ -86,6 +87,7 @@ fn judge(report: &str, mut child: Child) -> Result<()> {
 /// The server's side of the report.
 pub(crate) struct Reporter {
     null: OwnedFd,
+    inherited: Vec<RawFd>,
 }
 
 impl Reporter {
@@ -94,7 +96,9 @@ impl Reporter {
         let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
         let null = null.map_err(|errno| Failure::cannot("open /dev/null", errno))?;
         rustix::process::setsid().map_err(|errno| Failure::cannot("leave the session", errno))?;
-        Ok(Self { null })
+        let inherited = process::inherited();
+        let inherited = inherited.map_err(|error| Failure::cannot("read /proc/self/fd", error))?;
+        Ok(Self { null, inherited })
     }
 
     /// Lets go of all that the caller waits for, and tells it that the mount serves: the end of the report is the
@@ -102,6 +106,11 @@ impl Reporter {
     pub(crate) fn report_ok(self) -> Result<()> {
         let step = |errno| Failure::cannot("leave the terminal", errno);
         rustix::process::chdir("/").map_err(step)?;
+        // Not before: a layer may be named by one, as `/proc/self/fd/5`.
+        for fd in self.inherited {
+            nix::unistd::close(fd)
+                .map_err(|errno| Failure::cannot("close what the caller left open", errno))?;
+        }
         stdio::dup2_stdin(&self.null).map_err(step)?;
         stdio::dup2_stderr(&self.null).map_err(step)?;
         write_report(OK.as_bytes()).map_err(step)?;

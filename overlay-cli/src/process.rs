@@ -1,8 +1,10 @@
 //! This process: what it was called with, what it may do, and how it prepares to serve files.
 
 use std::ffi::OsString;
+use std::fs;
+use std::os::fd::RawFd;
 
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 
 /// What the process was called with.
@@ -48,6 +50,28 @@ fn is_whole(uid_map: &str) -> bool {
     uid_map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
+/// The descriptors past the standard ones that the process got from its caller. Its own are closed by `execve`, these
+/// were not.
+pub(crate) fn inherited() -> std::io::Result<Vec<RawFd>> {
+    let mut inherited = Vec::new();
+    for entry in fs::read_dir("/proc/self/fd")? {
+        let number = entry?.file_name();
+        let Some(fd) = number.to_str().and_then(|digits| digits.parse().ok()) else { continue };
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))?;
+        if fd > 2 && survives_exec(&info) {
+            inherited.push(fd);
+        }
+    }
+    Ok(inherited)
+}
+
+/// The flags are octal (proc_pid_fdinfo(5)).
+fn survives_exec(info: &str) -> bool {
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|octal| u32::from_str_radix(octal.trim(), 8).ok());
+    flags.is_some_and(|flags| flags & OFlags::CLOEXEC.bits() == 0)
+}
+
 /// Makes the process fit to serve files: modes are taken as clients give them, and descriptors are plenty. `ps` and
 /// `pgrep` know it by the command's name, though it was started as `/proc/self/exe`.
 pub(crate) fn prepare() {
@@ -80,6 +104,13 @@ mod tests {
             [0, 1, 2, 3].map(|count| bare.log_filter(None, count)),
             ["warn", "info", "debug", "debug"]
         );
+    }
+
+    #[test]
+    fn what_an_exec_closes_is_our_own() {
+        assert!(survives_exec("pos:\t0\nflags:\t0100002\nmnt_id:\t28\n"));
+        assert!(!survives_exec("pos:\t0\nflags:\t02100002\nmnt_id:\t28\n"));
+        assert!(!survives_exec(""));
     }
 
     #[test]

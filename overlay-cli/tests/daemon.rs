@@ -63,6 +63,26 @@ fn the_server_leaves_its_callers_session_and_directory() {
 }
 
 #[test]
+fn the_server_keeps_nothing_that_its_caller_had_open() {
+    if !can_fuse("the_server_keeps_nothing_that_its_caller_had_open") {
+        return;
+    }
+    let temp = Temp::layers();
+    let mut command = overlay_in(temp.path(), FUSE);
+    let program = command.get_program().to_owned();
+    let args: Vec<_> = words(&temp);
+    command = std::process::Command::new("sh");
+    command.args(["-c", "exec 7>held; exec \"$@\"", "sh"]).arg(program).args(args);
+    assert!(command.current_dir(temp.path()).status().unwrap().success());
+    let _guard = Mount::guard(&temp.at("merged"));
+    let pid = server_of(temp.at("merged").as_os_str()).unwrap();
+    let held = temp.at("held").canonicalize().unwrap();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd")).unwrap() {
+        assert_ne!(fs::read_link(entry.unwrap().path()).ok(), Some(held.clone()));
+    }
+}
+
+#[test]
 fn an_upper_can_be_mounted_again_at_once() {
     if !can_fuse("an_upper_can_be_mounted_again_at_once") {
         return;

@@ -298,6 +298,12 @@ pub trait UpperNode: Node {
     /// As [`UpperDir::remove_xattr`].
     async fn remove_xattr(&self, key: &[u8]) -> Result<()>;
 
+    /// Opens the object, a regular file, once more: for reading, and for writing only if `write`. `Stale` where the
+    /// layer cannot open what has no name.
+    async fn open(&self, _write: bool) -> Result<Arc<dyn UpperFile>> {
+        Err(Error::new(ErrorKind::Stale, "open"))
+    }
+
     /// As [`UpperDir::set_flags`].
     async fn set_flags(&self, _flags: u32) -> Result<()> {
         Err(Error::new(ErrorKind::NotTty, "setflags"))

@@ -291,8 +291,9 @@ impl Filesystem for Adapter {
         run(&self.runtime, async move {
             let opened = async {
                 let fh = overlay.open(ino.0, open).await?;
-                if kill {
-                    overlay.kill_privilege(ino.0).await?;
+                if kill && let Err(error) = overlay.kill_privilege(ino.0).await {
+                    overlay.release(fh);
+                    return Err(error);
                 }
                 Ok(fh)
             };
@@ -635,9 +636,11 @@ fn dir_name(name: Option<&Name>, index: usize) -> &OsStr {
     }
 }
 
-/// Rows with attributes; each but `.` and `..` counts as a look-up.
+/// Rows with attributes; each but `.` and `..` counts as a look-up. They end before a name whose attributes cannot be
+/// had: the kernel asks for the rest without attributes, so that one bad object does not hide the others.
 async fn fill_plus(overlay: &Overlay, fh: u64, offset: usize, reply: &mut ReplyDirectoryPlus) -> Result<()> {
     let rows = overlay.readdir(fh, offset == 0).await?;
+    let mut some = false;
     for (index, row) in rows.iter().enumerate().skip(offset) {
         let next = index as u64 + 1;
         let Some(name) = &row.name else {
@@ -652,14 +655,21 @@ async fn fill_plus(overlay: &Overlay, fh: u64, offset: usize, reply: &mut ReplyD
             ) {
                 break;
             }
+            some = true;
             continue;
         };
         // A name that has gone since the listing is not shown.
-        let Some(attr) = overlay.lookup_row(fh, name).await? else { continue };
+        let attr = match overlay.lookup_row(fh, name).await {
+            Ok(Some(attr)) => attr,
+            Ok(None) => continue,
+            Err(_) if some => break,
+            Err(error) => return Err(error),
+        };
         if reply.add(INodeNo(attr.ino), next, name.as_os_str(), &TTL, &file_attr(&attr), Generation(0)) {
             overlay.forget(attr.ino, 1);
             break;
         }
+        some = true;
     }
     Ok(())
 }

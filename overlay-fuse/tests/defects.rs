@@ -406,6 +406,24 @@ fn an_unlinked_lower_file_can_be_read_and_changed_by_those_who_hold_it() {
 }
 
 #[test]
+fn unlinked_files_can_be_opened_again_through_their_handles() {
+    needs_fuse!();
+    for layer in ["l0", "upper"] {
+        let mut u = Union::new(1);
+        u.put(&format!("{layer}/f"), "content");
+        u.mount();
+        let file = fs::File::open(u.mnt("f")).unwrap();
+        fs::remove_file(u.mnt("f")).unwrap();
+        let again = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
+        assert_eq!(fs::read_to_string(&again).unwrap(), "content", "{layer}");
+        let writer = OpenOptions::new().write(true).open(&again).unwrap();
+        writer.write_all_at(b"CON", 0).unwrap();
+        assert_eq!(fs::read_to_string(&again).unwrap(), "CONtent", "{layer}");
+        assert_eq!(names(&u.at("mnt")), [""; 0]);
+    }
+}
+
+#[test]
 fn removing_a_large_lower_file_copies_nothing() {
     needs_fuse!();
     let mut u = Union::new(1);
@@ -569,4 +587,35 @@ fn a_removed_directory_keeps_its_mode_for_those_who_have_it_open() {
     let open = fs::File::open(u.mnt("d")).unwrap();
     fs::remove_dir_all(u.mnt("d")).unwrap();
     assert_eq!(open.metadata().unwrap().mode() & 0o7777, 0o2775);
+}
+
+#[test]
+fn what_the_work_directory_inherited_lets_nobody_in() {
+    needs_fuse!();
+    let mut u = Union::new(1);
+    let secret = u.put("l0/secret", "x");
+    fs::set_permissions(secret, Permissions::from_mode(0o660)).unwrap();
+    rustix::fs::setxattr(u.at("work"), "system.posix_acl_default", &acl(), XattrFlags::empty()).unwrap();
+    u.mount();
+    fs::set_permissions(u.mnt("secret"), Permissions::from_mode(0o660)).unwrap();
+    fs::set_permissions(u.at("mnt"), Permissions::from_mode(0o777)).unwrap();
+    assert!(u.as_user("umask 0; echo x > new; mkdir dir").status.success());
+    for object in ["secret", "new", "dir"] {
+        assert_eq!(xattr(u.upper(object), "system.posix_acl_access"), None, "{object}");
+    }
+    assert_eq!((mode(u.upper("secret")), mode(u.upper("new")), mode(u.upper("dir"))), (0o660, 0o666, 0o777));
+}
+
+#[test]
+fn an_object_that_cannot_be_shown_does_not_hide_the_others() {
+    needs_fuse!();
+    let mut u = Union::new(1);
+    for name in 0..20 {
+        u.put(&format!("l0/{name}"), "");
+    }
+    rustix::fs::setxattr(u.at("l0/7"), "trusted.overlay.metacopy", b"", XattrFlags::empty()).unwrap();
+    u.mount();
+    assert_eq!(names(&u.at("mnt")).len(), 20);
+    assert_eq!(errno(&fs::metadata(u.mnt("7")).unwrap_err()), Some(Errno::PERM));
+    assert_eq!(names(&u.at("mnt")).len(), 20);
 }

@@ -106,6 +106,16 @@ impl UpperNode for LocalNode {
         self.call("removexattr", |fd| sys::remove_xattr(fd, b"", &key))
     }
 
+    async fn open(&self, write: bool) -> Result<Arc<dyn UpperFile>> {
+        // Opening a device acts on it, so what it is comes first.
+        if self.call("stat", |fd| sys::stat(fd, b""))?.kind != Kind::File {
+            return Err(self.tree.fail(Errno::INVAL, "open", None));
+        }
+        let access = if write { OFlags::RDWR } else { OFlags::RDONLY };
+        let fd = self.call("open", |fd| sys::reopen(fd, access | OFlags::NONBLOCK))?;
+        Ok(Arc::new(LocalFile::new(self.tree.clone(), fd)))
+    }
+
     async fn set_flags(&self, flags: u32) -> Result<()> {
         self.openable("setflags")?;
         self.call("setflags", |fd| sys::set_flags(fd, flags))

@@ -16,6 +16,7 @@ use crate::attr::StatFs;
 use crate::error::{Error, Kind, Result};
 use crate::layer::{Dir, Layer, SetXattr, UpperDir, UpperLayer};
 use crate::marker::kernel::Namespace;
+use crate::merge::inherit::{ACCESS_ACL, DEFAULT_ACL};
 
 /// A directory of this machine that receives what is written, and the work directory beside it.
 ///
@@ -168,13 +169,23 @@ fn hold(dir: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd> {
 /// How long an upper may still be held by a mount that is ending.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Makes the inner work directory, without any permission where the process gets in all the same.
+/// Makes the inner work directory, without any permission where the process gets in all the same. ACLs that it
+/// inherits are taken off: everything that is prepared in it would inherit them, and carry them into the upper.
 fn staging(work: BorrowedFd<'_>) -> sys::Sys<OwnedFd> {
     let mode = if sys::is_root() { 0 } else { 0o700 };
     match sys::mkdir(work, b"work", mode) {
-        Ok(()) | Err(Errno::EXIST) => sys::open_dir(work, b"work", false),
-        Err(errno) => Err(errno),
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno),
     }
+    let staging = sys::open_dir(work, b"work", false)?;
+    for acl in [ACCESS_ACL, DEFAULT_ACL] {
+        match sys::remove_xattr(staging.as_fd(), b"", acl) {
+            Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    sys::chmod(staging.as_fd(), mode)?;
+    Ok(staging)
 }
 
 /// Finds out now what would fail in the middle of somebody's work: marks and whiteouts must be possible.

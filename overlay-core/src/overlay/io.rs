@@ -43,7 +43,11 @@ impl Count {
 impl Drop for Count {
     fn drop(&mut self) {
         if self.0.opens.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.state_mut().copied = None;
+            let mut state = self.0.state_mut();
+            // Unless somebody opened it in between, and a copy-up kept its file for him.
+            if !self.0.is_open() {
+                state.copied = None;
+            }
         }
     }
 }
@@ -135,10 +139,11 @@ impl Overlay {
             }
             Some(UpperPlace::Child(dir, name)) => Opened::Upper(dir.file(&name).await?),
             Some(UpperPlace::Dir(_)) => return Err(Error::new(ErrorKind::IsDir, "open")),
-            // Only a copy that is kept for other handles can be opened without a name.
-            Some(UpperPlace::Node(_)) => {
-                Opened::Writable(inode.state().copied.clone().ok_or_else(|| stale("open"))?)
+            // By `/proc/self/fd`: it has no name.
+            Some(UpperPlace::Node(node)) if open.write || open.truncate => {
+                Opened::Writable(node.open(true).await?)
             }
+            Some(UpperPlace::Node(node)) => Opened::Upper(node.open(false).await?),
             None => Opened::Lower(lower_file(inode).await?),
         };
         Ok(FileHandle { count, open, file: RwLock::new(opened) })

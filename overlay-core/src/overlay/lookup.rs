@@ -35,7 +35,10 @@ impl Overlay {
         let parent = self.live_dir(parent, "lookup")?;
         let _names = parent.lock.read().await;
         let Some(inode) = self.refer_child(&parent, name).await? else { return Ok(None) };
+        // A file may be reached by another of its names, in a directory that is not locked. A directory has one name.
+        let place = if inode.is_dir() { None } else { Some(inode.lock.read().await) };
         let attr = self.attr_of(&inode).await;
+        drop(place);
         if attr.is_err() {
             self.forget(inode.ino, 1);
         }

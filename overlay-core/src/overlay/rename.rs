@@ -252,6 +252,8 @@ impl Overlay {
         let bare = staged.check(bare).await?;
         staged.publish(spot.dir.as_ref(), spot.name, Rename::Exchange).await?;
         inode.state_mut().upper = Upper::Dir(bare);
+        // Even if the rename fails now: the whiteouts that hid what lies below are gone, and the mark does it.
+        cut_off(inode);
         Ok(())
     }
 

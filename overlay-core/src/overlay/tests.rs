@@ -30,6 +30,7 @@ fn lower() -> MemoryLayer {
         .dir("empty")
         .symlink("link", "file")
         .file("victim", "victim")
+        .file("hollow/dead", "dead")
         .build()
         .unwrap()
 }
@@ -45,6 +46,7 @@ fn upper() -> MemoryUpper {
         .dir("shell")
         .opaque()
         .whiteout("shell/dead")
+        .whiteout("hollow/dead")
         .build_upper()
         .unwrap()
 }
@@ -148,6 +150,7 @@ const STEPS: &[Step] = &[
     Step::Rename("pure", "gone"),
     Step::Rename("pure", "empty"),
     Step::Rename("pure", "shell"),
+    Step::Rename("pure", "hollow"),
     Step::Rename("pure", "dir/pure"),
     Step::Exchange("file", "victim"),
     Step::Exchange("pure", "file"),
@@ -216,6 +219,9 @@ async fn act(overlay: &Overlay, step: Step) -> Result<()> {
 
 async fn rename(overlay: &Overlay, old: &str, new: &str, mode: RenameMode) -> Result<()> {
     let ((from, old), (to, new)) = (split(overlay, old).await?, split(overlay, new).await?);
+    // As the kernel does, which then refers to both.
+    overlay.lookup(from, &old).await?;
+    overlay.lookup(to, &new).await?;
     overlay.rename(from, &old, to, &new, mode).await
 }
 
@@ -424,6 +430,49 @@ fn what_another_program_wrote_with_features_we_lack_is_refused_not_misread() {
         let o = Overlay::new(stack, OverlayOptions::default()).await.unwrap();
         for object in ["moved", "file"] {
             assert_eq!(o.lookup(ROOT, &name(object)).await.unwrap_err().kind(), ErrorKind::NotPermitted);
+        }
+    });
+}
+
+#[test]
+fn a_look_up_by_one_name_is_not_confused_by_what_happens_to_another() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path();
+    for dir in ["lower", "work", "upper", "upper/one", "upper/two"] {
+        std::fs::create_dir(path.join(dir)).unwrap();
+    }
+    std::fs::write(path.join("upper/two/b"), "four").unwrap();
+    std::fs::hard_link(path.join("upper/two/b"), path.join("upper/one/a")).unwrap();
+    let options = crate::local::LocalOptions::new(crate::marker::kernel::Namespace::User);
+    let layer = crate::local::LocalLayer::open(&path.join("lower"), &options).unwrap();
+    let upper = crate::local::LocalUpper::open(&path.join("upper"), &path.join("work"), &options).unwrap();
+    let stack = Stack::new(Some(Arc::new(upper)), vec![Arc::new(layer)]).unwrap();
+    let o = block_on(Overlay::new(stack, OverlayOptions::default())).unwrap();
+    let (one, two) = block_on(async { (find(&o, "one").await.unwrap(), find(&o, "two").await.unwrap()) });
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(1);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while std::time::Instant::now() < end {
+                block_on(async {
+                    // Met as "one/a" first, so that this is the name by which it is reached.
+                    let known = o.lookup(one, &name("a")).await.unwrap().unwrap().ino;
+                    o.unlink(one, &name("a")).await.unwrap();
+                    let open = Open { write: true, truncate: false };
+                    let (other, handle) = o.create(ROOT_USER, one, &name("a"), 0o600, open).await.unwrap();
+                    o.release(handle);
+                    o.unlink(one, &name("a")).await.unwrap();
+                    let linked = o.lookup(two, &name("b")).await.unwrap().unwrap().ino;
+                    o.link(linked, one, &name("a")).await.unwrap();
+                    o.forget(other.ino, 1);
+                    o.forget(linked, 2);
+                    o.forget(known, 1);
+                });
+            }
+        });
+        while std::time::Instant::now() < end {
+            let seen = block_on(o.lookup(two, &name("b"))).unwrap().unwrap();
+            assert_eq!(seen.size, 4, "the attributes of another file");
+            o.forget(seen.ino, 1);
         }
     });
 }
