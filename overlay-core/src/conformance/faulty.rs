@@ -271,6 +271,11 @@ impl<T: UpperNode + ?Sized> UpperNode for Faulty<T> {
         self.inner.remove_xattr(key).await
     }
 
+    async fn open(&self, write: bool) -> Result<Arc<dyn UpperFile>> {
+        self.faults.pass("open", None)?;
+        Ok(Arc::new(self.wrap(self.inner.open(write).await?)))
+    }
+
     async fn set_flags(&self, flags: u32) -> Result<()> {
         self.faults.pass("set_flags", None)?;
         self.inner.set_flags(flags).await

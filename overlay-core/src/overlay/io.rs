@@ -12,7 +12,7 @@ use super::{Overlay, stale};
 use crate::attr::{Attr, Kind, SetAttr};
 use crate::copy_up::Data;
 use crate::error::{Error, Kind as ErrorKind, Result};
-use crate::layer::{Allocate, File, Seek, UpperFile};
+use crate::layer::{Allocate, File, Seek, UpperFile, UpperNode};
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -139,11 +139,7 @@ impl Overlay {
             }
             Some(UpperPlace::Child(dir, name)) => Opened::Upper(dir.file(&name).await?),
             Some(UpperPlace::Dir(_)) => return Err(Error::new(ErrorKind::IsDir, "open")),
-            // By `/proc/self/fd`: it has no name.
-            Some(UpperPlace::Node(node)) if open.write || open.truncate => {
-                Opened::Writable(node.open(true).await?)
-            }
-            Some(UpperPlace::Node(node)) => Opened::Upper(node.open(false).await?),
+            Some(UpperPlace::Node(node)) => nameless(inode, node.as_ref(), open).await?,
             None => Opened::Lower(lower_file(inode).await?),
         };
         Ok(FileHandle { count, open, file: RwLock::new(opened) })
@@ -244,6 +240,16 @@ impl Overlay {
 fn writable(file: &FileHandle, op: &'static str) -> Result<Arc<dyn UpperFile>> {
     let refuse = || Error::new(ErrorKind::BadHandle, op);
     if file.open.write { file.upper_file().ok_or_else(refuse) } else { Err(refuse()) }
+}
+
+/// What has no name is opened by `/proc/self/fd`. A copy that is kept for other handles serves in any layer.
+async fn nameless(inode: &Inode, node: &dyn UpperNode, open: Open) -> Result<Opened> {
+    let copied = inode.state().copied.clone();
+    match copied {
+        Some(copy) => Ok(Opened::Writable(copy)),
+        None if open.write || open.truncate => Ok(Opened::Writable(node.open(true).await?)),
+        None => Ok(Opened::Upper(node.open(false).await?)),
+    }
 }
 
 async fn lower_file(inode: &Inode) -> Result<Arc<dyn File>> {
