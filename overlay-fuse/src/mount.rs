@@ -159,7 +159,11 @@ impl Connection {
             let follow = MoveMountFlags::MOVE_MOUNT_T_SYMLINKS;
             move_mount(mount.as_fd(), "", CWD, target, from_fd | follow).map_err(fail)?;
         }
-        let id = mount_id(target).map_err(fail)?;
+        let id = match &self.detached {
+            Some(mount) => id_of(mount),
+            None => mount_id(target),
+        };
+        let id = id.map_err(fail)?;
         let path = target.canonicalize().unwrap_or_else(|_| target.into());
         Ok(Identity { path, id, privileged: self.detached.is_some() })
     }

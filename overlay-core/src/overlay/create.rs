@@ -102,14 +102,12 @@ impl Overlay {
         let parent_attr = dir.attr().await?;
         let inherited = inherit(&parent_attr, acl.as_deref(), caller, new.kind(), mode);
         let in_place = how == Creation::Free && acl.is_none() && self.owns(&parent_attr, &inherited);
-        let file = match in_place {
+        let made = match in_place {
             true => make_in_place(dir.as_ref(), name, &new, inherited.mode).await?,
             false => self.make_in_work(dir.as_ref(), name, &new, &inherited, how).await?,
         };
-        let attr = dir.stat(name).await?.ok_or_else(|| super::stale("create").at(name))?;
-        let handle = if attr.is_dir() { Some(dir.upper_dir(name).await?) } else { None };
-        let inode = self.enter_new(&parent, name, &attr, handle);
-        Ok((self.shown(&inode, attr), inode, file))
+        let inode = self.enter_new(&parent, name, &made.attr, made.dir);
+        Ok((self.shown(&inode, made.attr), inode, made.file))
     }
 
     /// Whether the name can be given to a new object, and how. The caller holds the parent's lock.
@@ -134,22 +132,56 @@ impl Overlay {
         new: &New<'_>,
         inherited: &Inherited,
         how: Creation,
-    ) -> Result<Option<Arc<dyn UpperFile>>> {
+    ) -> Result<Made> {
         let staged = self.staged("create")?;
         let over = how == Creation::OverWhiteout;
-        let made = prepare(staged.work.as_ref(), &staged.name, new, inherited, over).await;
-        let file = staged.check(made).await?;
+        let prepared = prepare(staged.work.as_ref(), &staged.name, new, inherited, over).await;
+        let file = staged.check(prepared).await?;
+        // The handle of a directory follows it to its name. After the publication nothing may fail.
+        let made = look(staged.work.as_ref(), &staged.name, file).await;
+        let mut made = staged.check(made).await?;
         let rename = match (over, new.kind()) {
             (false, _) => Rename::NoReplace,
             (true, Kind::Dir) => Rename::Exchange,
             (true, _) => Rename::Replace,
         };
         staged.publish(dir, name, rename).await?;
-        Ok(file)
+        if let Ok(Some(attr)) = dir.stat(name).await {
+            made.attr = attr;
+        }
+        Ok(made)
     }
 }
 
-async fn make_in_place(
+/// A new object of the upper layer.
+struct Made {
+    attr: Attr,
+    /// Its handle, if it is a directory.
+    dir: Option<Arc<dyn UpperDir>>,
+    /// Its open file, if it is a regular file.
+    file: Option<Arc<dyn UpperFile>>,
+}
+
+async fn look(dir: &dyn UpperDir, name: &Name, file: Option<Arc<dyn UpperFile>>) -> Result<Made> {
+    let attr = dir.stat(name).await?.ok_or_else(|| super::stale("create").at(name))?;
+    let dir = if attr.is_dir() { Some(dir.upper_dir(name).await?) } else { None };
+    Ok(Made { attr, dir, file })
+}
+
+/// Makes the object under its name at once. One that cannot be looked at then is taken back: the creation failed.
+async fn make_in_place(dir: &dyn UpperDir, name: &Name, new: &New<'_>, mode: u32) -> Result<Made> {
+    let file = make(dir, name, new, mode).await?;
+    let made = look(dir, name, file).await;
+    if made.is_err() {
+        let undone = if new.kind() == Kind::Dir { dir.rmdir(name).await } else { dir.unlink(name).await };
+        if let Err(error) = undone {
+            tracing::error!(%error, %name, "what was reported as not made is there");
+        }
+    }
+    made
+}
+
+async fn make(
     dir: &dyn UpperDir,
     name: &Name,
     new: &New<'_>,
@@ -169,7 +201,7 @@ async fn prepare(
     opaque: bool,
 ) -> Result<Option<Arc<dyn UpperFile>>> {
     let private = if new.kind() == Kind::Dir { 0o700 } else { 0o600 };
-    let file = make_in_place(work, name, new, private).await?;
+    let file = make(work, name, new, private).await?;
     let target = Target::Child(name);
     let owner = SetAttr { uid: Some(inherited.uid), gid: Some(inherited.gid), ..SetAttr::default() };
     work.set_attr(target, &owner).await?;

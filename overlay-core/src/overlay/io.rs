@@ -118,11 +118,14 @@ impl Overlay {
             Kind::Dir => return Err(Error::new(ErrorKind::IsDir, "open")),
             _ => return Err(Error::new(ErrorKind::Invalid, "open")),
         }
+        // Counted first: a copy-up keeps the file that it made for those who hold the inode open, so that after it
+        // is published nothing needs to be opened any more.
+        let count = Count::of(&inode);
         if open.write || open.truncate {
             self.copy_up(&inode, if open.truncate { Data::None } else { Data::Full }).await?;
         }
         let _place = inode.lock.read().await;
-        let handle = self.open_at(&inode, open).await?;
+        let handle = self.open_at(&inode, count, open).await?;
         if open.truncate {
             let file = handle.upper_file().ok_or_else(|| stale("open"))?;
             file.set_attr(&SetAttr { size: Some(0), ..SetAttr::default() }).await?;
@@ -130,10 +133,17 @@ impl Overlay {
         Ok(self.keep(handle))
     }
 
-    async fn open_at(&self, inode: &Arc<Inode>, open: Open) -> Result<FileHandle> {
-        // Counted before anything is looked at, so that a copy-up that comes now knows of this handle.
-        let count = Count::of(inode);
-        let opened = match self.upper_place(inode)? {
+    async fn open_at(&self, inode: &Arc<Inode>, count: Count, open: Open) -> Result<FileHandle> {
+        let copied = inode.state().copied.clone();
+        let opened = match (self.upper_place(inode)?, copied) {
+            (Some(_), Some(copied)) if open.write || open.truncate => Opened::Writable(copied),
+            (place, _) => self.open_place(inode, place, open).await?,
+        };
+        Ok(FileHandle { count, open, file: RwLock::new(opened) })
+    }
+
+    async fn open_place(&self, inode: &Inode, place: Option<UpperPlace>, open: Open) -> Result<Opened> {
+        Ok(match place {
             Some(UpperPlace::Child(dir, name)) if open.write || open.truncate => {
                 Opened::Writable(dir.upper_file(&name).await?)
             }
@@ -141,8 +151,7 @@ impl Overlay {
             Some(UpperPlace::Dir(_)) => return Err(Error::new(ErrorKind::IsDir, "open")),
             Some(UpperPlace::Node(node)) => nameless(inode, node.as_ref(), open).await?,
             None => Opened::Lower(lower_file(inode).await?),
-        };
-        Ok(FileHandle { count, open, file: RwLock::new(opened) })
+        })
     }
 
     pub(super) fn keep(&self, handle: FileHandle) -> u64 {

@@ -155,7 +155,8 @@ impl Overlay {
         let make = |table: &Table| {
             let ino = table.derive(built.layer, built.attr.ino, built.attr.dev);
             let names = vec![(parent.clone(), name.clone())];
-            Inode::new(ino, built.attr.kind, State { names, ..built.state })
+            let copied_id = (built.layer == UPPER && table.was_copied(id)).then_some(id);
+            Inode::new(ino, built.attr.kind, State { names, copied_id, ..built.state })
         };
         match linked {
             true => self.table.insert_linked(id, parent, name, make),

@@ -184,6 +184,11 @@ impl Table {
         self.copied.insert((upper.dev, upper.ino), ino);
     }
 
+    /// Whether an upper object was copied up during this mount, and so has a number that is remembered.
+    pub(super) fn was_copied(&self, id: (u64, u64)) -> bool {
+        self.copied.contains_key(&id)
+    }
+
     /// The upper object is gone, its number with it.
     pub(super) fn release_number(&self, id: (u64, u64)) {
         self.copied.remove(&id);
