@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::attr::{Attr, Kind, SetAttr};
+use crate::attr::{Attr, Kind, SetAttr, SetTime};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::layer::{Dir, File, Make, Seek, SetXattr, Target, UpperDir, UpperFile};
 use crate::name::Name;
@@ -43,6 +43,8 @@ pub(crate) async fn stage(
     let SetAttr { uid, gid, mode, atime, mtime, .. } = SetAttr::copy_of(&source.attr);
     work.set_attr(Target::Child(name), &SetAttr { uid, gid, ..SetAttr::default() }).await?;
     copy_xattrs(source, work, name).await?;
+    // A file whose data is left out is one that is cut to nothing now.
+    let mtime = if file.is_some() && data == Data::None { Some(SetTime::Now) } else { mtime };
     work.set_attr(Target::Child(name), &SetAttr { mode, atime, mtime, ..SetAttr::default() }).await?;
     if let Some(file) = file.as_ref().filter(|_| sync && data == Data::Full && source.attr.size > 0) {
         // Without this a crash of the machine after the rename could leave an empty file in place of the old one.

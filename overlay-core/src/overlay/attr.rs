@@ -50,10 +50,13 @@ impl Overlay {
         self.work("setattr")?;
         refuse_size(&inode, change)?;
         let data = if change.set.size == Some(0) { Data::None } else { Data::Full };
-        self.copy_up(&inode, data).await?;
+        let copied = self.copy_up(&inode, data).await?;
         let _place = inode.lock.write().await;
         let place = self.upper_place(&inode)?.ok_or_else(|| super::stale("setattr"))?;
-        let change = self.effective(&inode, change).await?;
+        let mut change = self.effective(&inode, change).await?;
+        if copied && data == Data::None {
+            change.size = None;
+        }
         let change = self.truncate_by_handle(handle, change).await?;
         if !change.is_empty() {
             place.set_attr(&change).await?;

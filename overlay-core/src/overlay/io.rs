@@ -121,12 +121,11 @@ impl Overlay {
         // Counted first: a copy-up keeps the file that it made for those who hold the inode open, so that after it
         // is published nothing needs to be opened any more.
         let count = Count::of(&inode);
-        if open.write || open.truncate {
-            self.copy_up(&inode, if open.truncate { Data::None } else { Data::Full }).await?;
-        }
+        let data = if open.truncate { Data::None } else { Data::Full };
+        let copied = (open.write || open.truncate) && self.copy_up(&inode, data).await?;
         let _place = inode.lock.read().await;
         let handle = self.open_at(&inode, count, open).await?;
-        if open.truncate {
+        if open.truncate && !copied {
             let file = handle.upper_file().ok_or_else(|| stale("open"))?;
             file.set_attr(&SetAttr { size: Some(0), ..SetAttr::default() }).await?;
         }

@@ -120,7 +120,10 @@ impl Overlay {
             let _names = parent.lock.read().await;
             self.child_to_change(parent, name, "rename").await?
         };
-        if child.is_dir() { Ok(()) } else { self.copy_up(&child, Data::Full).await }
+        if !child.is_dir() {
+            self.copy_up(&child, Data::Full).await?;
+        }
+        Ok(())
     }
 
     /// `None` if the source must be copied up once more.

@@ -12,8 +12,9 @@ use crate::layer::{Dir, Rename, Target, UpperDir, UpperFile};
 use crate::name::Name;
 
 impl Overlay {
-    /// Makes sure that the inode is in the upper layer. The caller holds no lock.
-    pub(super) async fn copy_up(&self, inode: &Arc<Inode>, data: Data) -> Result<()> {
+    /// Makes sure that the inode is in the upper layer. The caller holds no lock. Returns whether this call brought it
+    /// there: with [`Data::None`] it is cut to nothing then, and nothing remains to be done that could fail.
+    pub(super) async fn copy_up(&self, inode: &Arc<Inode>, data: Data) -> Result<bool> {
         self.work("copy-up")?;
         let mut chain = vec![inode.clone()];
         while let Some((parent, _)) = chain.last().and_then(|last| last.first_name()) {
@@ -22,20 +23,21 @@ impl Overlay {
             }
             chain.push(parent);
         }
+        let mut copied = false;
         while let Some(next) = chain.pop() {
             let data = if chain.is_empty() { data } else { Data::Full };
-            self.copy_up_one(&next, data).await?;
+            copied = self.copy_up_one(&next, data).await?;
         }
-        Ok(())
+        Ok(copied)
     }
 
-    async fn copy_up_one(&self, inode: &Arc<Inode>, data: Data) -> Result<()> {
+    async fn copy_up_one(&self, inode: &Arc<Inode>, data: Data) -> Result<bool> {
         if inode.has_upper() {
-            return Ok(());
+            return Ok(false);
         }
         let _copying = inode.copying.lock().await;
         if inode.has_upper() {
-            return Ok(());
+            return Ok(false);
         }
         let lower = inode.state().lowers.first().cloned().ok_or_else(|| stale("copy-up"))?;
         let (dir, name): (Arc<dyn Dir>, Option<Name>) = match lower {
@@ -52,7 +54,7 @@ impl Overlay {
         let staged = self.staged("copy-up")?;
         let made = stage(&source, staged.work.as_ref(), &staged.name, data, !self.options.volatile).await;
         let file = staged.check(made).await?;
-        self.publish(inode, staged, file).await
+        self.publish(inode, staged, file).await.map(|()| true)
     }
 
     /// The commit: the copy gets the inode's name, and the inode its copy.
