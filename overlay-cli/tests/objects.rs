@@ -129,7 +129,7 @@ fn a_store_that_fails_later_gives_errors_and_nothing_hangs() {
     needs_fuse!();
     let bench = Bench::new();
     let s = &bench.shell;
-    let url = bench.url("bucket", "&timeout=2");
+    let url = bench.url("bucket", "&timeout=5");
     s.run(&format!("overlay mount --lower local --lower {url} --upper upper --work work mnt"));
     s.run("ls mnt/tree/dir10; cat mnt/tree/dir10/file10 > /dev/null");
 

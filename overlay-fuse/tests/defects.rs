@@ -481,27 +481,6 @@ fn a_rename_that_finds_no_space_changes_nothing() {
 }
 
 #[test]
-fn an_unrelated_file_is_read_while_a_large_one_is_copied_up() {
-    needs_fuse!();
-    let mut u = Union::new(1);
-    let big = fs::File::create(u.at("l0/big")).unwrap();
-    for i in 0..256 {
-        big.write_all_at(&vec![i as u8; 1 << 20], i << 20).unwrap();
-    }
-    u.put("l0/small", "small");
-    u.mount();
-    let path = u.mnt("big");
-    let copying = std::thread::spawn(move || drop(OpenOptions::new().write(true).open(path).unwrap()));
-    let mut reads = 0;
-    while !copying.is_finished() {
-        assert_eq!(fs::read(u.mnt("small")).unwrap(), b"small");
-        reads += 1;
-    }
-    copying.join().unwrap();
-    assert!(reads > 10, "only {reads} reads were served during the copy");
-}
-
-#[test]
 fn a_mount_made_on_the_same_place_afterwards_is_left_alone() {
     needs_fuse!();
     let mut u = Union::new(1);

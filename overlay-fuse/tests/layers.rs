@@ -59,8 +59,21 @@ fn an_error_of_a_layer_is_never_taken_for_absence() {
     assert_eq!(errno(fs::read_to_string(u.mnt("secret"))), Some(Errno::NOENT));
 }
 
-/// A layer with one file; reading it panics, or takes its time.
-struct Odd(Arc<str>, bool);
+/// A layer with one file; reading it panics, or takes its time, or waits at a gate.
+struct Odd(Arc<str>, Reading);
+
+#[derive(Clone)]
+enum Reading {
+    Panics,
+    TakesItsTime,
+    WaitsAt(Arc<Gate>),
+}
+
+/// Opens for nobody until it has permits; says when somebody stands before it.
+struct Gate {
+    permits: tokio::sync::Semaphore,
+    arrived: std::sync::mpsc::Sender<()>,
+}
 
 #[async_trait::async_trait]
 impl Layer for Odd {
@@ -68,13 +81,13 @@ impl Layer for Odd {
         &self.0
     }
     async fn root(&self) -> Result<Arc<dyn Dir>> {
-        Ok(Arc::new(OddItem { panics: self.1, dir: true }))
+        Ok(Arc::new(OddItem { reading: self.1.clone(), dir: true }))
     }
 }
 
 #[derive(Clone)]
 struct OddItem {
-    panics: bool,
+    reading: Reading,
     dir: bool,
 }
 
@@ -118,8 +131,14 @@ impl Dir for OddItem {
 #[async_trait::async_trait]
 impl File for OddItem {
     async fn read_at(&self, offset: u64, _len: usize) -> Result<Bytes> {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        assert!(!self.panics, "on purpose, in a read that waited");
+        match &self.reading {
+            Reading::WaitsAt(gate) => {
+                gate.arrived.send(()).unwrap();
+                gate.permits.acquire().await.unwrap().forget();
+            }
+            _ => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+        }
+        assert!(!matches!(self.reading, Reading::Panics), "on purpose, in a read that waited");
         Ok(if offset == 0 { Bytes::from_static(b"odd\n") } else { Bytes::new() })
     }
 }
@@ -128,7 +147,7 @@ impl File for OddItem {
 fn a_panic_costs_one_eio_and_the_mount_lives() {
     needs_fuse!();
     let mut u = Union::new(0);
-    u.mount_layers(vec![Arc::new(Odd("odd".into(), true))]);
+    u.mount_layers(vec![Arc::new(Odd("odd".into(), Reading::Panics))]);
     for _ in 0..8 {
         assert_eq!(errno(fs::metadata(u.mnt("panic"))), Some(Errno::IO), "at the first poll");
         assert_eq!(errno(fs::read(u.mnt("odd"))), Some(Errno::IO), "after a wait");
@@ -141,7 +160,7 @@ fn a_panic_costs_one_eio_and_the_mount_lives() {
 fn layers_that_wait_hold_up_nobody() {
     needs_fuse!();
     let mut u = Union::new(0);
-    u.mount_layers(vec![Arc::new(Odd("odd".into(), false))]);
+    u.mount_layers(vec![Arc::new(Odd("odd".into(), Reading::TakesItsTime))]);
     let path = u.mnt("odd");
     let readers: Vec<_> = (0..8)
         .map(|_| path.clone())
@@ -159,4 +178,28 @@ fn layers_that_wait_hold_up_nobody() {
         .unwrap()
         .unwrap();
     assert_eq!(fs::read(u.upper("odd")).unwrap(), b"odd\nmore");
+}
+
+#[test]
+fn nobody_waits_for_the_copy_up_of_another_file() {
+    needs_fuse!();
+    let (arrived, at_the_gate) = std::sync::mpsc::channel();
+    let gate = Arc::new(Gate { permits: tokio::sync::Semaphore::new(0), arrived });
+    let slow = Odd("slow".into(), Reading::WaitsAt(gate.clone()));
+    let quick = MemoryLayer::builder("quick").file("other", "other").file("d/deep", "deep").build().unwrap();
+    let mut u = Union::new(0);
+    u.mount_layers(vec![Arc::new(slow), Arc::new(quick)]);
+    let path = u.mnt("odd");
+    let copying = std::thread::spawn(move || drop(fs::OpenOptions::new().write(true).open(path).unwrap()));
+    at_the_gate.recv().unwrap();
+    // The copy is in the middle: whatever waited for it now would wait for ever.
+    assert_eq!(fs::read(u.mnt("other")).unwrap(), b"other");
+    fs::write(u.mnt("d/deep"), "changed").unwrap();
+    fs::rename(u.mnt("other"), u.mnt("d/moved")).unwrap();
+    assert_eq!(fs::metadata(u.mnt("odd")).unwrap().len(), 4, "not even for its attributes");
+    assert_eq!(names(&u.at("mnt")), ["d"], "the slow layer lists nothing");
+    assert!(!copying.is_finished() && !u.upper("odd").exists());
+    gate.permits.add_permits(tokio::sync::Semaphore::MAX_PERMITS);
+    copying.join().unwrap();
+    assert_eq!(fs::read(u.upper("odd")).unwrap(), b"odd\n");
 }
