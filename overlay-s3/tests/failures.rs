@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::*;
 use overlay_core::error::Kind;
@@ -63,18 +63,20 @@ async fn a_paused_server_fails_within_the_deadline() {
     let layer = try_open(&server, BUCKET, "&timeout=1").await.unwrap();
     let (dir, file) = (dir_at(&layer, "d1").await, file_at(&layer, "d0/f0000").await);
     server.pause();
-    let begun = Instant::now();
-    let errors = [
-        dir.lookup(&name("f1200")).await.unwrap_err(),
-        dir.list().await.unwrap_err(),
-        file.read_at(0, 1).await.unwrap_err(),
-        try_open(&server, BUCKET, "&timeout=1").await.err().unwrap(),
-    ];
+    let errors = async {
+        [
+            dir.lookup(&name("f1200")).await.unwrap_err(),
+            dir.list().await.unwrap_err(),
+            file.read_at(0, 1).await.unwrap_err(),
+            try_open(&server, BUCKET, "&timeout=1").await.err().unwrap(),
+        ]
+    };
+    // Four deadlines of a second each; the minute is for a machine that does other things, too.
+    let errors = tokio::time::timeout(Duration::from_secs(60), errors).await.unwrap();
     for error in &errors {
         assert_eq!(error.kind(), Kind::Io, "{error}");
         assert!(error.to_string().contains("no answer"), "{error}");
     }
-    assert!(begun.elapsed() < Duration::from_secs(8), "four deadlines of a second each");
     server.resume();
     assert!(dir.lookup(&name("f1200")).await.unwrap().is_some(), "a failed listing is not kept");
     assert_eq!(file.read_at(0, 1).await.unwrap(), "x", "nor a failed read");
@@ -87,7 +89,7 @@ async fn everyone_who_waits_for_a_listing_gets_its_failure() {
     let layer = try_open(&server, BUCKET, "&timeout=1").await.unwrap();
     let dir = dir_at(&layer, "d1").await;
     server.pause();
-    let begun = Instant::now();
+    let before = server.requests();
     let look_ups: Vec<_> = (0..8)
         .map(|_| {
             let dir = dir.clone();
@@ -97,7 +99,8 @@ async fn everyone_who_waits_for_a_listing_gets_its_failure() {
     for look_up in look_ups {
         assert_eq!(look_up.await.unwrap(), Kind::Io);
     }
-    assert!(begun.elapsed() < Duration::from_secs(5), "they wait together, not in turn");
+    let requests = server.requests() - before;
+    assert!(requests < 8, "{requests} requests: they wait together, not in turn");
 }
 
 #[tokio::test]
