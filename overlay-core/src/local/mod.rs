@@ -58,15 +58,7 @@ impl LocalLayer {
         let label: Arc<str> = path.to_string_lossy().into();
         let fd = sys::open_path(path).map_err(|errno| Error::os(errno, "open").in_layer(&label))?;
         let (fd, beneath) = private(fd);
-        let tree = Arc::new(Tree {
-            label,
-            budget: options.budget.clone(),
-            namespace: options.namespace,
-            fuse_overlayfs: options.fuse_overlayfs,
-            beneath,
-            masked: false,
-            dirs: None,
-        });
+        let tree = Tree::new(label, options, beneath, false);
         Ok(Self { root: LocalDir::root(tree.clone(), fd)?, tree })
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use rustix::io::Errno;
 
+use super::LocalOptions;
 use super::budget::{FdBudget, lock};
 use super::dir::LocalDir;
 use super::sys;
@@ -35,6 +36,19 @@ pub(super) struct Tree {
 pub(super) type Handles = HashMap<(u64, u64), Weak<LocalDir>>;
 
 impl Tree {
+    /// A layer whose mount could be cloned, or not (`beneath`); an upper has more to keep than a lower.
+    pub(super) fn new(label: Arc<str>, options: &LocalOptions, beneath: bool, is_upper: bool) -> Arc<Self> {
+        Arc::new(Self {
+            label,
+            budget: options.budget.clone(),
+            namespace: options.namespace,
+            fuse_overlayfs: options.fuse_overlayfs,
+            beneath,
+            masked: is_upper && sys::is_masked(),
+            dirs: is_upper.then(Mutex::default),
+        })
+    }
+
     /// Names operation, layer and object in the error of a system call.
     pub(super) fn fail(&self, errno: Errno, op: &'static str, name: Option<&Name>) -> Error {
         let error = Error::os(errno, op).in_layer(&self.label);

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -41,15 +41,7 @@ impl LocalUpper {
         refuse_volatile(work_fd.as_fd(), work)?;
         let locks = [hold(root.as_fd(), upper)?, hold(work_fd.as_fd(), work)?];
         let staging = staging(work_fd.as_fd()).map_err(|e| unusable(e, work))?;
-        let tree = Arc::new(Tree {
-            label,
-            budget: options.budget.clone(),
-            namespace: options.namespace,
-            fuse_overlayfs: options.fuse_overlayfs,
-            beneath,
-            masked: sys::is_masked(),
-            dirs: Some(Mutex::default()),
-        });
+        let tree = Tree::new(label, options, beneath, true);
         probe(staging.as_fd(), options.namespace, upper)?;
         let root = LocalDir::root(tree.clone(), root)?;
         let work = LocalDir::root(tree.clone(), staging)?;
