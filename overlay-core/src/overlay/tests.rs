@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Change, Open, Overlay, OverlayOptions, ROOT};
 use crate::attr::{Kind, SetAttr};
@@ -303,6 +304,39 @@ fn a_crash_at_any_call_leaves_the_tree_before_or_after_for_the_next_mount() {
                     break;
                 }
             }
+        }
+    });
+}
+
+#[test]
+fn a_rename_goes_in_two_steps_where_the_upper_cannot_leave_a_whiteout() {
+    let renames: [&[Step]; 3] = [
+        &[Step::Rename("file", "renamed")],
+        &[Step::Rename("file", "victim")],
+        &[Step::Rmdir("empty"), Step::Mkdir("empty"), Step::Rename("empty", "moved")],
+    ];
+    block_on(async {
+        for steps in renames {
+            let plain = open(Arc::new(upper()), &Faults::new()).await.unwrap();
+            let faults = Faults::new();
+            let layer = Arc::new(upper());
+            let overlay = open(faults.upper(layer.clone()), &faults).await.unwrap();
+            for &step in steps {
+                act(&plain, step).await.unwrap();
+                if let Step::Rename(..) = step {
+                    // What the first rename is asked for is to leave a whiteout: EINVAL, as without the feature.
+                    let first = AtomicBool::new(true);
+                    faults.fail_if(ErrorKind::Invalid, move |call| {
+                        let named = call.name.is_some_and(|name| !name.as_bytes().starts_with(b"#"));
+                        call.op == "rename" && named && first.swap(false, Ordering::SeqCst)
+                    });
+                }
+                act(&overlay, step).await.unwrap_or_else(|error| panic!("{steps:?}: {error:?}"));
+            }
+            let wanted = tree(&plain).await.unwrap();
+            assert_eq!(tree(&overlay).await.unwrap(), wanted, "{steps:?}");
+            assert_eq!(seen_next(&layer).await, wanted, "{steps:?}, the next mount");
+            assert_eq!(layer.work().await.unwrap().list().await.unwrap(), [], "{steps:?}");
         }
     });
 }
