@@ -339,9 +339,7 @@ pub trait UpperFile: File + UpperNode {
 
     /// Copies up to `len` bytes, by the kernel where it can. The count copied; 0 at the end of the source.
     async fn copy_range(&self, source: &dyn File, from: u64, to: u64, len: u64) -> Result<u64> {
-        let data = source.read_at(from, len.min(COPY_CHUNK) as usize).await?;
-        self.write_at(to, &data).await?;
-        Ok(data.len() as u64)
+        copy_through(self, source, from, to, len).await
     }
 
     /// As `fallocate(2)`; `Unsupported` where the layer cannot.
@@ -349,6 +347,19 @@ pub trait UpperFile: File + UpperNode {
 
     /// Writes the content to stable storage, and with `attributes` what `fdatasync` would leave out.
     async fn sync(&self, attributes: bool) -> Result<()>;
+}
+
+/// One step of a copy through user space, as [`UpperFile::copy_range`].
+pub(crate) async fn copy_through<T: UpperFile + ?Sized>(
+    target: &T,
+    source: &dyn File,
+    from: u64,
+    to: u64,
+    len: u64,
+) -> Result<u64> {
+    let data = source.read_at(from, len.min(COPY_CHUNK) as usize).await?;
+    target.write_at(to, &data).await?;
+    Ok(data.len() as u64)
 }
 
 /// Bytes in one step of a copy through user space: large enough for throughput, small enough to hold in memory.

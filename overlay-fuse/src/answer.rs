@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use fuser::{
-    Errno, FileHandle, FopenFlags, Generation, ReplyAttr, ReplyCreate, ReplyData, ReplyEmpty, ReplyEntry,
-    ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
+    Errno, FileHandle, FopenFlags, Generation, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyLseek,
+    ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
 };
 use overlay_core::attr::{Attr, StatFs};
 use overlay_core::error::{Error, Result};
@@ -60,17 +60,6 @@ impl Answer<Option<Attr>> for ReplyEntry {
         match result {
             Ok(Some(attr)) => self.entry(&TTL, &file_attr(&attr), GENERATION),
             Ok(None) => self.entry(&TTL, &negative(), GENERATION),
-            Err(error) => self.error(errno(&error)),
-        }
-    }
-}
-
-impl Answer<(Attr, u64)> for ReplyCreate {
-    fn answer(self, result: Result<(Attr, u64)>) {
-        match result {
-            Ok((attr, fh)) => {
-                self.created(&TTL, &file_attr(&attr), GENERATION, FileHandle(fh), FopenFlags::FOPEN_NOFLUSH)
-            }
             Err(error) => self.error(errno(&error)),
         }
     }

@@ -12,7 +12,7 @@ use super::sys;
 use super::tree::Tree;
 use crate::attr::{Attr, Kind, SetAttr};
 use crate::error::Result;
-use crate::layer::{Allocate, File, Node, Seek, SetXattr, UpperFile, UpperNode};
+use crate::layer::{Allocate, File, Node, Seek, SetXattr, UpperFile, UpperNode, copy_through};
 
 /// An open regular file.
 pub(super) struct LocalFile {
@@ -193,9 +193,7 @@ impl UpperFile for LocalFile {
                 Err(errno) => return Err(self.fail("copy_file_range")(errno)),
             }
         }
-        let data = source.read_at(from, len.min(COPY_CHUNK) as usize).await?;
-        self.write_at(to, &data).await?;
-        Ok(data.len() as u64)
+        copy_through(self, source, from, to, len).await
     }
 
     async fn allocate(&self, how: Allocate, offset: u64, len: u64) -> Result<()> {
@@ -207,9 +205,6 @@ impl UpperFile for LocalFile {
         super::blocking(move || sys::sync(fd.as_fd(), attributes)).await?.map_err(self.fail("fsync"))
     }
 }
-
-/// Bytes in one step of a copy through user space.
-const COPY_CHUNK: u64 = 1 << 20;
 
 /// The longest copy that may hold up a FUSE worker; longer ones go to the blocking pool, at a thread switch each.
 const INLINE_COPY: u64 = 1 << 20;

@@ -52,7 +52,7 @@ impl Overlay {
         let data = if change.set.size == Some(0) { Data::None } else { Data::Full };
         let copied = self.copy_up(&inode, data).await?;
         let _place = inode.lock.write().await;
-        let place = self.upper_place(&inode)?.ok_or_else(|| super::stale("setattr"))?;
+        let place = self.changeable(&inode, "setattr")?;
         let mut change = self.effective(&inode, change).await?;
         if copied && data == Data::None {
             change.size = None;

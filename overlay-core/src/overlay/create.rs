@@ -9,7 +9,7 @@ use crate::attr::{Attr, Kind, SetAttr};
 use crate::error::{Error, Result};
 use crate::layer::{Make, Rename, SetXattr, Target, UpperDir, UpperFile};
 use crate::merge::inherit::{ACCESS_ACL, Caller, DEFAULT_ACL, Inherited, inherit};
-use crate::merge::plan::{Creation, Upper as UpperFact, creation};
+use crate::merge::plan::{Creation, creation};
 use crate::name::Name;
 
 /// What to make.
@@ -92,8 +92,7 @@ impl Overlay {
         mode: u32,
         new: New<'_>,
     ) -> Result<(Attr, Arc<Inode>, Option<Arc<dyn UpperFile>>)> {
-        let parent = self.live_dir(parent, "create")?;
-        self.copy_up(&parent, crate::copy_up::Data::Full).await?;
+        let parent = self.dir_to_change(parent, "create").await?;
         let _names = parent.lock.write().await;
         let parent = self.live_dir(parent.ino, "create")?;
         let how = self.free_name(&parent, name).await?;
@@ -113,8 +112,7 @@ impl Overlay {
     /// Whether the name can be given to a new object, and how. The caller holds the parent's lock.
     pub(super) async fn free_name(&self, parent: &Inode, name: &Name) -> Result<Creation> {
         let facts = self.facts(parent, name, true).await?;
-        let upper = if facts.upper_whiteout { UpperFact::Whiteout } else { UpperFact::Absent };
-        creation(upper, facts.exists()).map_err(|kind| Error::new(kind, "create").at(name))
+        creation(facts.upper_mark(), facts.exists()).map_err(|kind| Error::new(kind, "create").at(name))
     }
 
     /// Whether the upper layer gives the right owner and group by itself to what this process makes.

@@ -126,6 +126,11 @@ impl Inode {
         self.state().names.first().cloned()
     }
 
+    /// Takes a name from it.
+    pub(super) fn drop_name(&self, parent: Ino, name: &Name) {
+        self.state_mut().names.retain(|(p, n)| p.ino != parent || n != name);
+    }
+
     pub(super) fn is_removed(&self) -> bool {
         self.state().removed
     }

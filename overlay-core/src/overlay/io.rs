@@ -1,15 +1,15 @@
 //! Open files: reading, writing and what else a handle can do.
 
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 
 use super::inode::{Ino, Inode, Lower};
 use super::reach::UpperPlace;
 use super::{Overlay, stale};
-use crate::attr::{Attr, Kind, SetAttr};
+use crate::attr::{Kind, SetAttr};
 use crate::copy_up::Data;
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::layer::{Allocate, File, Seek, UpperFile, UpperNode};
@@ -27,7 +27,7 @@ pub struct Open {
 pub struct FileHandle {
     count: Count,
     open: Open,
-    file: RwLock<Opened>,
+    file: Opened,
 }
 
 /// An inode that is held open, counted among its handles.
@@ -52,7 +52,6 @@ impl Drop for Count {
     }
 }
 
-#[derive(Clone)]
 enum Opened {
     Lower(Arc<dyn File>),
     /// The upper's file, open for reading only.
@@ -62,7 +61,7 @@ enum Opened {
 
 impl FileHandle {
     pub(super) fn upper(inode: Arc<Inode>, file: Arc<dyn UpperFile>, open: Open) -> Self {
-        Self { count: Count::of(&inode), open, file: RwLock::new(Opened::Writable(file)) }
+        Self { count: Count::of(&inode), open, file: Opened::Writable(file) }
     }
 
     /// The inode's number.
@@ -72,24 +71,20 @@ impl FileHandle {
 
     /// Whether it lies in the upper layer, where it stays.
     pub fn is_upper(&self) -> bool {
-        !matches!(*self.opened(), Opened::Lower(_))
+        !matches!(self.file, Opened::Lower(_))
     }
 
     /// Passes the local file behind the handle to `with`, if there is one.
     pub fn with_backing<T>(&self, with: impl FnOnce(BorrowedFd<'_>) -> T) -> Option<T> {
-        match &*self.opened() {
+        match &self.file {
             Opened::Lower(file) | Opened::Upper(file) => file.backing().map(with),
             Opened::Writable(file) => file.backing().map(with),
         }
     }
 
-    fn opened(&self) -> std::sync::RwLockReadGuard<'_, Opened> {
-        self.file.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The file to write to, if the handle may write.
     pub(super) fn upper_file(&self) -> Option<Arc<dyn UpperFile>> {
-        match &*self.opened() {
+        match &self.file {
             Opened::Writable(file) => Some(file.clone()),
             _ => None,
         }
@@ -97,13 +92,12 @@ impl FileHandle {
 
     /// The file to read from: a handle that was opened on the lower reads the copy as soon as there is one.
     fn readable(&self) -> Arc<dyn File> {
-        let opened = self.opened().clone();
-        match opened {
-            Opened::Upper(file) => file,
-            Opened::Writable(file) => file,
+        match &self.file {
+            Opened::Upper(file) => file.clone(),
+            Opened::Writable(file) => file.clone(),
             Opened::Lower(file) => match self.count.0.state().copied.clone() {
                 Some(copy) => copy,
-                None => file,
+                None => file.clone(),
             },
         }
     }
@@ -138,7 +132,7 @@ impl Overlay {
             (Some(_), Some(copied)) if open.write || open.truncate => Opened::Writable(copied),
             (place, _) => self.open_place(inode, place, open).await?,
         };
-        Ok(FileHandle { count, open, file: RwLock::new(opened) })
+        Ok(FileHandle { count, open, file: opened })
     }
 
     async fn open_place(&self, inode: &Inode, place: Option<UpperPlace>, open: Open) -> Result<Opened> {
@@ -187,14 +181,6 @@ impl Overlay {
             self.kill_privilege(file.ino()).await?;
         }
         writable(&file, "write")?.write_at(offset, data).await
-    }
-
-    /// The attributes of an open file, whatever became of its name.
-    pub async fn fgetattr(&self, handle: u64) -> Result<Attr> {
-        let file = self.file(handle)?;
-        let inode = file.count.0.clone();
-        let _place = inode.lock.read().await;
-        self.attr_of(&inode).await
     }
 
     /// Writes an open file to stable storage; `attributes` with what `fdatasync` would leave out. A handle that may

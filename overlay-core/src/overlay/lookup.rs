@@ -10,6 +10,7 @@ use crate::entry::{Entry, Found};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::layer::{Dir, UpperDir};
 use crate::merge::lookup::{Fact, Fold, Next, Outcome};
+use crate::merge::plan::Upper as UpperFact;
 use crate::name::Name;
 
 /// What the layers of a directory hold under a name.
@@ -18,14 +19,20 @@ pub(super) struct Facts {
     outcome: Outcome,
     /// The entry of each layer that holds an object, by its place in the fold: 0 is the upper.
     entries: Vec<(usize, Entry)>,
-    /// Whether the upper holds a whiteout.
-    pub(super) upper_whiteout: bool,
 }
 
 impl Facts {
     /// Whether the union shows an object.
     pub(super) fn exists(&self) -> bool {
         !matches!(self.outcome, Outcome::Absent { .. })
+    }
+
+    /// What the upper holds where the union shows nothing.
+    pub(super) fn upper_mark(&self) -> UpperFact {
+        match self.outcome {
+            Outcome::Absent { whiteout: Some(UPPER) } => UpperFact::Whiteout,
+            _ => UpperFact::Absent,
+        }
     }
 }
 
@@ -76,18 +83,16 @@ impl Overlay {
             };
             (upper, state.lowers.clone())
         };
-        let mut facts =
-            Facts { outcome: Outcome::Absent { whiteout: None }, entries: Vec::new(), upper_whiteout: false };
+        let mut facts = Facts { outcome: Outcome::Absent { whiteout: None }, entries: Vec::new() };
         let mut fold = Fold::default();
         let layers = upper.iter().map(|dir| (UPPER, dir)).chain(lowers.iter().filter_map(as_dir));
         for (layer, dir) in layers {
             let found = dir.lookup(name).await?;
-            facts.upper_whiteout |= layer == UPPER && found == Some(Found::Whiteout);
-            if fold.add(layer, fact(found.as_ref())) == Next::Done {
-                facts.entries.extend(found.and_then(Found::entry).map(|entry| (layer, entry)));
+            let next = fold.add(layer, fact(found.as_ref()));
+            facts.entries.extend(found.and_then(Found::entry).map(|entry| (layer, entry)));
+            if next == Next::Done {
                 break;
             }
-            facts.entries.extend(found.and_then(Found::entry).map(|entry| (layer, entry)));
         }
         facts.outcome = fold.outcome();
         Ok(facts)

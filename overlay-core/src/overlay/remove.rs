@@ -130,8 +130,8 @@ impl Overlay {
     /// Records that an inode has lost a name.
     pub(super) fn lost_name(&self, parent: &Arc<Inode>, name: &Name, child: &Arc<Inode>, pin: Option<Pin>) {
         self.table.remove_name(parent.ino, name);
+        child.drop_name(parent.ino, name);
         let mut state = child.state_mut();
-        state.names.retain(|(p, n)| p.ino != parent.ino || n != name);
         if !state.names.is_empty() {
             return;
         }

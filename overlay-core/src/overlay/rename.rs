@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Overlay;
+use super::dir::Emptiness;
 use super::inode::{Ino, Inode, Upper};
 use super::lookup::Held;
 use super::remove::Pin;
@@ -108,9 +109,7 @@ impl Overlay {
         if !inode.is_dir() {
             return Ok(ShownAs::Other);
         }
-        let empty = self.emptiness(inode).await?.empty;
-        let merged = !inode.state().lowers.is_empty();
-        Ok(if merged { ShownAs::MergedDir { empty } } else { ShownAs::PureDir { empty } })
+        Ok(shown_dir(inode, self.emptiness(inode).await?))
     }
 
     /// Copies up what is to be moved, before any lock is taken. A directory stays: if it cannot move as it is, it
@@ -177,17 +176,14 @@ impl Overlay {
         let below = self.is_below(spot.parent, spot.name).await?;
         let Some(inode) = spot.inode() else {
             let facts = self.facts(spot.parent, spot.name, true).await?;
-            let upper = if facts.upper_whiteout { UpperFact::Whiteout } else { UpperFact::Absent };
-            return Ok(End { shown: None, upper, below });
+            return Ok(End { shown: None, upper: facts.upper_mark(), below });
         };
         if !inode.is_dir() {
             let upper = if inode.has_upper() { UpperFact::Other } else { UpperFact::Absent };
             return Ok(End { shown: Some(ShownAs::Other), upper, below });
         }
         let found = self.emptiness(inode).await?;
-        let merged = !inode.state().lowers.is_empty();
-        let empty = found.empty;
-        let shown = if merged { ShownAs::MergedDir { empty } } else { ShownAs::PureDir { empty } };
+        let shown = shown_dir(inode, found);
         let upper = if inode.has_upper() { UpperFact::Dir { bare: found.bare } } else { UpperFact::Absent };
         Ok(End { shown: Some(shown), upper, below })
     }
@@ -294,7 +290,7 @@ impl Overlay {
 
     fn leave(&self, spot: &Spot<'_>, inode: &Arc<Inode>) {
         self.table.remove_name(spot.parent.ino, spot.name);
-        inode.state_mut().names.retain(|(parent, name)| parent.ino != spot.parent.ino || name != spot.name);
+        inode.drop_name(spot.parent.ino, spot.name);
     }
 
     fn arrive(&self, spot: &Spot<'_>, inode: &Arc<Inode>) {
@@ -309,6 +305,11 @@ fn cut_off(inode: &Arc<Inode>) {
     if matches!(state.upper, Upper::Dir(_)) {
         state.lowers = [].into();
     }
+}
+
+fn shown_dir(inode: &Inode, Emptiness { empty, .. }: Emptiness) -> ShownAs {
+    let merged = !inode.state().lowers.is_empty();
+    if merged { ShownAs::MergedDir { empty } } else { ShownAs::PureDir { empty } }
 }
 
 /// A directory cannot move into itself, and a directory that holds the source is not empty.

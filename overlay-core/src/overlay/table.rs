@@ -128,7 +128,7 @@ impl Table {
     /// Takes a name from whatever inode it is known for.
     pub(super) fn remove_name(&self, parent: Ino, name: &Name) -> Option<Arc<Inode>> {
         let (_, inode) = self.names.remove(&(parent, name.clone()))?;
-        inode.state_mut().names.retain(|(p, n)| p.ino != parent || n != name);
+        inode.drop_name(parent, name);
         Some(inode)
     }
 

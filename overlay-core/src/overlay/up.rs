@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::inode::{Inode, Lower, Upper};
 use super::stage::Staged;
 use super::{Overlay, attr, stale};
-use crate::attr::{Attr, Kind};
+use crate::attr::Kind;
 use crate::copy_up::{Data, Source, stage};
 use crate::error::Result;
 use crate::layer::{Dir, Rename, Target, UpperDir, UpperFile};
@@ -65,14 +65,12 @@ impl Overlay {
         file: Option<Arc<dyn UpperFile>>,
     ) -> Result<()> {
         let _place = inode.lock.write().await;
-        let located = staged.work.stat(&staged.name).await;
-        let located = staged.check(located).await?.ok_or_else(|| stale("copy-up"))?;
         match inode.first_name() {
             None => self.publish_orphan(inode, staged, file).await,
             Some((parent, name)) => {
                 let up = parent.upper_dir().ok_or_else(|| stale("copy-up"));
                 let up = staged.check(up).await?;
-                self.publish_named(inode, staged, file, up, &name, &located).await
+                self.publish_named(inode, staged, file, up, &name).await
             }
         }
     }
@@ -84,9 +82,10 @@ impl Overlay {
         file: Option<Arc<dyn UpperFile>>,
         parent: Arc<dyn UpperDir>,
         name: &Name,
-        copy: &Attr,
     ) -> Result<()> {
         // Everything that can fail comes before the rename: the handle follows the directory to its new name.
+        let copy = staged.work.stat(&staged.name).await;
+        let copy = staged.check(copy).await?.ok_or_else(|| stale("copy-up"))?;
         let upper = if inode.kind == Kind::Dir {
             let handle = staged.work.upper_dir(&staged.name).await;
             Upper::Dir(staged.check(handle).await?)
@@ -96,7 +95,7 @@ impl Overlay {
         let before = parent.attr().await;
         let before = staged.check(before).await?;
         staged.publish(parent.as_ref(), name, Rename::NoReplace).await?;
-        self.table.remember(copy, inode.ino);
+        self.table.remember(&copy, inode.ino);
         {
             let mut state = inode.state_mut();
             state.upper = upper;
