@@ -48,6 +48,17 @@ pub trait Layer: Send + Sync + 'static {
     fn has_xattrs(&self) -> bool {
         false
     }
+
+    /// Whether directories may be opaque, or objects redirected or metacopies. A layer that never has such marks says
+    /// `false` and is not asked for them; whiteouts are no marks of an object.
+    fn has_marks(&self) -> bool {
+        true
+    }
+
+    /// Whether [`File::backing`] of its files may be a local file.
+    fn has_backing(&self) -> bool {
+        false
+    }
 }
 
 /// Which object a method of a directory handle means.

@@ -16,7 +16,7 @@ use fuser::{
 };
 use overlay_core::attr::{Kind, SetAttr};
 use overlay_core::error::{Error, Kind as ErrorKind, Result};
-use overlay_core::layer::{Allocate, Seek, SetXattr};
+use overlay_core::layer::{Allocate, SetXattr};
 use overlay_core::merge::inherit::Caller;
 use overlay_core::merge::plan::RenameMode;
 use overlay_core::name::Name;
@@ -24,7 +24,7 @@ use overlay_core::overlay::{Change, Open, Overlay};
 use tokio::runtime::Handle;
 
 use crate::answer::{Answer, Sized, errno};
-use crate::convert::{TTL, file_attr, file_type, kind_of_mode, open, set_time};
+use crate::convert::{TTL, file_attr, file_type, kind_of_mode, open, seek, set_time};
 use crate::ioctl::ioctl;
 use crate::passthrough::{Backing, Passthrough, Way};
 use crate::task::{run, try_now};
@@ -571,13 +571,11 @@ impl Filesystem for Adapter {
         whence: i32,
         reply: ReplyLseek,
     ) {
-        let what = match whence {
-            SEEK_DATA => Ok(Seek::Data),
-            SEEK_HOLE => Ok(Seek::Hole),
-            _ => Err(Error::new(ErrorKind::Invalid, "lseek")),
-        };
-        let offset = u64::try_from(offset).map_err(|_| Error::new(ErrorKind::NoSuchDevice, "lseek"));
-        self.answer(reply, |o| async move { o.lseek(fh.0, offset?, what?).await });
+        let asked = seek(offset, whence);
+        self.answer(reply, |o| async move {
+            let (offset, what) = asked?;
+            o.lseek(fh.0, offset, what).await
+        });
     }
 
     fn copy_file_range(
@@ -605,9 +603,6 @@ impl Filesystem for Adapter {
         });
     }
 }
-
-const SEEK_DATA: i32 = 3;
-const SEEK_HOLE: i32 = 4;
 
 /// How the kernel shall reach the data of a new handle. A handle that cannot be answered is closed.
 fn way(

@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{FileAttr, FileType, INodeNo, OpenAccMode, OpenFlags, TimeOrNow};
 use overlay_core::attr::{Attr, Kind, SetTime, Time};
+use overlay_core::error::{Error, Kind as ErrorKind, Result};
+use overlay_core::layer::Seek;
 use overlay_core::overlay::Open;
 
 /// How long the kernel may keep names and attributes: whatever changes them goes through this mount, so for good.
@@ -19,6 +21,20 @@ pub(crate) fn file_type(kind: Kind) -> FileType {
         Kind::Block => FileType::BlockDevice,
         Kind::Char => FileType::CharDevice,
     }
+}
+
+const SEEK_DATA: i32 = 3;
+const SEEK_HOLE: i32 = 4;
+
+/// What `lseek(2)` asks of a file system: the rest the kernel does by itself.
+pub(crate) fn seek(offset: i64, whence: i32) -> Result<(u64, Seek)> {
+    let what = match whence {
+        SEEK_DATA => Seek::Data,
+        SEEK_HOLE => Seek::Hole,
+        _ => return Err(Error::new(ErrorKind::Invalid, "lseek")),
+    };
+    let offset = u64::try_from(offset).map_err(|_| Error::new(ErrorKind::NoSuchDevice, "lseek"))?;
+    Ok((offset, what))
 }
 
 /// The type in the bits of `mknod`'s mode.

@@ -25,8 +25,7 @@ const FLAGS: [(u32, u32); 6] = [
 /// The bytes that answer an ioctl.
 pub(crate) async fn ioctl(overlay: &Overlay, ino: u64, command: u32, input: &[u8]) -> Result<Vec<u8>> {
     match command {
-        GETFLAGS => Ok(overlay.flags(ino).await?.to_ne_bytes().to_vec()),
-        FSGETXATTR => Ok(fsxattr(overlay.flags(ino).await?)),
+        GETFLAGS | FSGETXATTR => Ok(shown(command, overlay.flags(ino).await?)),
         SETFLAGS => {
             let bytes = input.first_chunk::<4>().ok_or_else(|| Error::new(Kind::Invalid, "setflags"))?;
             overlay.set_flags(ino, u32::from_ne_bytes(*bytes)).await?;
@@ -34,6 +33,16 @@ pub(crate) async fn ioctl(overlay: &Overlay, ino: u64, command: u32, input: &[u8
         }
         _ => Err(Error::new(Kind::NotTty, "ioctl")),
     }
+}
+
+/// Whether an ioctl asks for the inode flags.
+pub(crate) fn asks_flags(command: u32) -> bool {
+    matches!(command, GETFLAGS | FSGETXATTR)
+}
+
+/// The flags in the form that the ioctl asks for.
+pub(crate) fn shown(command: u32, flags: u32) -> Vec<u8> {
+    if command == FSGETXATTR { fsxattr(flags) } else { flags.to_ne_bytes().to_vec() }
 }
 
 /// `struct fsxattr` with the flags alone: extent sizes and projects are the upper file system's affair.

@@ -99,7 +99,8 @@ fn is_permission(cause: &std::io::Error) -> bool {
     [Errno::PERM, Errno::ACCESS].iter().any(|errno| cause.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-fn detached(options: &MountOptions) -> Result<Connection, MountError> {
+/// Makes a connection whose mount has no place.
+pub(crate) fn detached(options: &MountOptions) -> Result<Connection, MountError> {
     let device = rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
     let device = device.map_err(|errno| MountError::Device(errno.into()))?;
     let step = |step| move |errno: Errno| MountError::Kernel { step, cause: errno.into() };
@@ -151,6 +152,11 @@ fn attributes(flags: MountFlags) -> MountAttrFlags {
 }
 
 impl Connection {
+    /// The mount without a place.
+    pub(crate) fn into_mount(self) -> Option<OwnedFd> {
+        self.detached
+    }
+
     /// Puts the mount into its place, if it is not there yet, and returns its identity.
     pub(crate) fn show(self, target: &Path) -> Result<Identity, MountError> {
         let fail = |errno: Errno| MountError::Target { path: target.into(), cause: errno.into() };

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use fuser::{Config, Session, SessionACL};
+use fuser::{Config, Filesystem, Session, SessionACL};
 use overlay_core::overlay::Overlay;
 use tokio::runtime::Handle;
 
 use crate::adapter::Adapter;
-use crate::mount::{Identity, MountError, MountOptions, connect};
+use crate::mount::{Connection, Identity, MountError, MountOptions, connect};
 
 /// A union that is mounted and served. Dropping it unmounts nothing; see [`Unmounter`].
 pub struct Mounted {
     unmounter: Unmounter,
-    server: JoinHandle<std::io::Result<()>>,
+    served: Served,
 }
 
 /// Unmounts a union from anywhere, as often as one likes.
@@ -36,24 +36,51 @@ pub fn mount(
     runtime: Handle,
 ) -> Result<Mounted, MountError> {
     let connection = connect(target, options)?;
+    let served = serve(Adapter::new(overlay, runtime), &connection, options.threads)?;
+    let ended = served.ended.clone();
+    let identity = connection.show(target)?;
+    Ok(Mounted { unmounter: Unmounter { identity, ended }, served })
+}
+
+/// A connection that is served, and the threads that do it.
+pub(crate) struct Served {
+    threads: JoinHandle<std::io::Result<()>>,
+    ended: Arc<AtomicBool>,
+}
+
+/// Serves a connection by at least two threads.
+pub(crate) fn serve(
+    files: impl Filesystem,
+    connection: &Connection,
+    threads: usize,
+) -> Result<Served, MountError> {
     let mut config = Config::default();
-    config.n_threads = Some(options.threads.max(2));
+    config.n_threads = Some(threads.max(2));
     config.clone_fd = true;
     // Who may enter is the kernel's decision, by allow_other.
     config.acl = SessionACL::All;
     let device = connection.device.try_clone().map_err(MountError::Session)?;
-    let session = Session::from_fd(Adapter::new(overlay, runtime), device, SessionACL::All, config);
-    let session = session.map_err(MountError::Session)?;
+    let session = Session::from_fd(files, device, SessionACL::All, config).map_err(MountError::Session)?;
     let ended = Arc::new(AtomicBool::new(false));
     let end = ended.clone();
-    let server = std::thread::Builder::new().name("fuse-session".into()).spawn(move || {
+    let threads = std::thread::Builder::new().name("fuse-session".into()).spawn(move || {
         let result = session.run();
         end.store(true, Ordering::SeqCst);
         result
     });
-    let server = server.map_err(MountError::Session)?;
-    let identity = connection.show(target)?;
-    Ok(Mounted { unmounter: Unmounter { identity, ended }, server })
+    Ok(Served { threads: threads.map_err(MountError::Session)?, ended })
+}
+
+impl Served {
+    /// Waits until the connection ends because nothing is mounted any more.
+    pub(crate) fn wait(self) -> Result<(), MountError> {
+        match self.threads.join() {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) if is_unmount(&error) => Ok(()),
+            Ok(Err(error)) => Err(MountError::Session(error)),
+            Err(_) => Err(MountError::Session(std::io::Error::other("a thread of the session panicked"))),
+        }
+    }
 }
 
 impl Mounted {
@@ -64,12 +91,7 @@ impl Mounted {
 
     /// Waits until the union is unmounted, by whomever, and everything is written.
     pub fn wait(self) -> Result<(), MountError> {
-        match self.server.join() {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) if is_unmount(&error) => Ok(()),
-            Ok(Err(error)) => Err(MountError::Session(error)),
-            Err(_) => Err(MountError::Session(std::io::Error::other("a thread of the session panicked"))),
-        }
+        self.served.wait()
     }
 }
 

@@ -54,6 +54,14 @@ impl<T: Layer + ?Sized> Layer for Faulty<T> {
     fn has_xattrs(&self) -> bool {
         self.inner.has_xattrs()
     }
+
+    fn has_marks(&self) -> bool {
+        self.inner.has_marks()
+    }
+
+    fn has_backing(&self) -> bool {
+        self.inner.has_backing()
+    }
 }
 
 #[async_trait]

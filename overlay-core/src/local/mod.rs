@@ -90,6 +90,10 @@ impl Layer for LocalLayer {
     fn has_xattrs(&self) -> bool {
         true
     }
+
+    fn has_backing(&self) -> bool {
+        true
+    }
 }
 
 /// Runs what may block for long on tokio's blocking pool, so that no FUSE worker waits for it; at once where

@@ -58,6 +58,10 @@ impl Layer for OciMarkers {
     fn has_xattrs(&self) -> bool {
         self.inner.has_xattrs()
     }
+
+    fn has_backing(&self) -> bool {
+        self.inner.has_backing()
+    }
 }
 
 struct OciDir(Arc<dyn Dir>);

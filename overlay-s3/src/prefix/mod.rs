@@ -105,6 +105,10 @@ impl Layer for PrefixLayer {
     async fn root(&self) -> Result<Arc<dyn Dir>> {
         Ok(Arc::new(dir::Handle::new(&self.context, &self.root)))
     }
+
+    fn has_marks(&self) -> bool {
+        false
+    }
 }
 
 fn now() -> Time {
