@@ -25,7 +25,7 @@ use tokio::runtime::Handle;
 
 use crate::answer::{Answer, Sized, errno};
 use crate::convert::{TTL, file_attr, file_type, kind_of_mode, open, seek, set_time};
-use crate::ioctl::ioctl;
+use crate::ioctl::{REFRESH, ioctl, refresh};
 use crate::passthrough::{Backing, Passthrough, Way};
 use crate::task::{run, try_now};
 
@@ -524,7 +524,7 @@ impl Filesystem for Adapter {
 
     fn ioctl(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         _fh: FileHandle,
         _flags: IoctlFlags,
@@ -533,9 +533,13 @@ impl Filesystem for Adapter {
         _out_size: u32,
         reply: ReplyIoctl,
     ) {
-        let (overlay, input) = (self.overlay.clone(), in_data.to_vec());
+        let (overlay, input, uid) = (self.overlay.clone(), in_data.to_vec(), request.uid());
         run(&self.runtime, async move {
-            match ioctl(&overlay, ino.0, command, &input).await {
+            let answer = match command {
+                REFRESH => refresh(&overlay, uid).await,
+                _ => ioctl(&overlay, ino.0, command, &input).await,
+            };
+            match answer {
                 Ok(output) => reply.ioctl(0, &output),
                 Err(error) => reply.error(errno(&error)),
             }

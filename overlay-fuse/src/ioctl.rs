@@ -1,4 +1,4 @@
-//! The inode-flag ioctls; every other one is unknown and answered ENOTTY, as the kernel's copy-up wants it.
+//! The inode-flag ioctls and one of our own; every other one is unknown and answered ENOTTY, as the kernel's copy-up wants it.
 //!
 //! Numbers and structures: `linux/fs.h`. The kernel translates its callers' `long` to 32 bits before it asks.
 
@@ -8,6 +8,10 @@ use overlay_core::overlay::Overlay;
 const GETFLAGS: u32 = 0x8008_6601;
 const SETFLAGS: u32 = 0x4008_6602;
 const FSGETXATTR: u32 = 0x801c_581f;
+
+/// `_IOR('o', 1, __u32)`, our own: the union looks at its layers anew and says whether it has an upper. For its owner
+/// and root alone.
+pub(crate) const REFRESH: u32 = 0x8004_6f01;
 
 /// Bytes of `struct fsxattr`.
 const FSXATTR_LEN: usize = 28;
@@ -33,6 +37,16 @@ pub(crate) async fn ioctl(overlay: &Overlay, ino: u64, command: u32, input: &[u8
         }
         _ => Err(Error::new(Kind::NotTty, "ioctl")),
     }
+}
+
+/// The answer to [`REFRESH`] by a caller.
+pub(crate) async fn refresh(overlay: &Overlay, uid: u32) -> Result<Vec<u8>> {
+    let owner = rustix::process::geteuid().as_raw();
+    if uid != 0 && uid != owner {
+        return Err(Error::new(Kind::NotPermitted, "refresh"));
+    }
+    overlay.refresh().await?;
+    Ok(u32::from(overlay.is_writable()).to_ne_bytes().to_vec())
 }
 
 /// Whether an ioctl asks for the inode flags.

@@ -14,5 +14,5 @@ mod session;
 mod task;
 
 pub use image::{Image, ImageError, ImageOptions, ImageServer};
-pub use mount::{MountError, MountFlags, MountOptions, unmount};
+pub use mount::{MountError, MountFlags, MountOptions, refresh, unmount};
 pub use session::{Mounted, Unmounter, mount};

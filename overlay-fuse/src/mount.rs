@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
+use rustix::ioctl::{Getter, ioctl};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
     fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount,
 };
 
 use crate::fusermount;
+use crate::ioctl::REFRESH;
 
 /// How a union is mounted.
 #[derive(Clone, Debug)]
@@ -216,6 +218,19 @@ pub fn unmount(target: &Path, lazy: bool) -> Result<(), MountError> {
         Err(Errno::PERM) => fusermount::unmount(target, lazy),
         other => other.map_err(|errno| MountError::Target { path: target.into(), cause: errno.into() }),
     }
+}
+
+/// Has the union that is mounted on `target` look at its layers anew. Returns whether it has an upper layer.
+///
+/// # Errors
+/// `Target` with the errno: EPERM for whom it does not belong to, ENOTTY if a server of another kind is there.
+pub fn refresh(target: &Path) -> Result<bool, MountError> {
+    let fail = |errno: Errno| MountError::Target { path: target.into(), cause: errno.into() };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(target, flags, Mode::empty()).map_err(fail)?;
+    // SAFETY: the command is read-only with a `u32`, as its number says, and the server writes just that.
+    let writable = unsafe { ioctl(&root, Getter::<{ REFRESH }, u32>::new()) };
+    writable.map(|writable| writable != 0).map_err(fail)
 }
 
 fn open_mount(path: &Path) -> rustix::io::Result<OwnedFd> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::inode::{Ino, Inode, Lower, State, Upper};
 use super::table::{Table, UPPER};
 use super::{Overlay, stale};
-use crate::attr::Attr;
+use crate::attr::{Attr, Kind};
 use crate::entry::{Entry, Found};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::layer::{Dir, UpperDir};
@@ -106,7 +106,8 @@ impl Overlay {
         Ok(self.facts(parent, name, false).await?.exists())
     }
 
-    async fn build(&self, parent: &Inode, name: &Name, facts: Facts) -> Result<Option<Built>> {
+    /// What the facts make up. The caller holds the parent's lock.
+    pub(super) async fn build(&self, parent: &Inode, name: &Name, facts: Facts) -> Result<Option<Built>> {
         let layers = match &facts.outcome {
             Outcome::Absent { .. } => return Ok(None),
             Outcome::Other(layer) => vec![*layer],
@@ -208,8 +209,25 @@ impl Drop for Held<'_> {
     }
 }
 
+impl Overlay {
+    /// The number that an object gets when it is met for the first time.
+    pub(super) fn number_of(&self, built: &Built) -> Ino {
+        self.table.derive(built.layer, built.attr.ino, built.attr.dev)
+    }
+}
+
+impl Built {
+    pub(super) fn kind(&self) -> Kind {
+        self.attr.kind
+    }
+
+    pub(super) fn into_state(self) -> State {
+        self.state
+    }
+}
+
 /// An inode in the making.
-struct Built {
+pub(super) struct Built {
     attr: Attr,
     layer: usize,
     state: State,

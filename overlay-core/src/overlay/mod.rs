@@ -11,6 +11,7 @@ mod io;
 mod link;
 mod lookup;
 mod reach;
+mod refresh;
 mod remove;
 mod rename;
 mod stage;

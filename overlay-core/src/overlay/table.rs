@@ -132,6 +132,20 @@ impl Table {
         Some(inode)
     }
 
+    /// All that is known by name: directory, name, inode.
+    pub(super) fn named(&self) -> Vec<(Arc<Inode>, Name, Arc<Inode>)> {
+        let known = self.names.iter().filter_map(|entry| {
+            let (parent, name) = entry.key();
+            Some((self.inode(*parent)?, name.clone(), entry.value().clone()))
+        });
+        known.collect()
+    }
+
+    /// Forgets what a name stands for, and leaves the inode as it is for those who use it.
+    pub(super) fn unname(&self, parent: Ino, name: &Name) {
+        self.names.remove(&(parent, name.clone()));
+    }
+
     /// Records that an upper object may be met under further names.
     pub(super) fn add_link(&self, id: (u64, u64), inode: &Arc<Inode>) {
         inode.state_mut().link_id = Some(id);
@@ -199,6 +213,12 @@ impl Table {
     pub(super) fn len(&self) -> usize {
         self.inodes.len()
     }
+}
+
+/// How far below the root an inode is known to be.
+pub(super) fn known_depth(inode: &Arc<Inode>) -> usize {
+    let above = |inode: &Arc<Inode>| inode.first_name().map(|(parent, _)| parent);
+    std::iter::successors(above(inode), above).count()
 }
 
 /// The index of the upper layer in numbers; lowers follow it.
