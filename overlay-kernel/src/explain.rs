@@ -108,12 +108,19 @@ const OVERLAYFS: i64 = 0x794C_7630;
 const FUSE: i64 = 0x6573_5546;
 
 fn stacked(layers: &[Seen]) -> Option<String> {
-    let layer = layers.iter().find(|layer| [OVERLAYFS, FUSE].contains(&layer.magic))?;
-    let (name, file_system) = (&layer.name, if layer.magic == FUSE { "FUSE" } else { "overlayfs" });
-    Some(format!(
-        "layer {name} is itself on {file_system}, and the kernel stacks file systems two deep at most; use a layer \
-         that lies on no other"
-    ))
+    let on = |magic| layers.iter().find(|layer| layer.magic == magic).map(|layer| &layer.name);
+    if let Some(name) = on(OVERLAYFS) {
+        return Some(format!(
+            "layer {name} is itself on overlayfs, and the kernel stacks file systems two deep at most; use a layer \
+             that lies on no other"
+        ));
+    }
+    on(FUSE).map(|name| {
+        format!(
+            "layer {name} is on FUSE, whose server may forbid an overlay on top (max_stack_depth); have it allow that, \
+             or use a layer that lies on no other"
+        )
+    })
 }
 
 fn data_only(plan: &Plan) -> Option<String> {
@@ -234,9 +241,11 @@ mod tests {
 
     #[test]
     fn stacked_layers_are_named() {
-        for (magic, name) in [(OVERLAYFS, "overlayfs"), (FUSE, "FUSE")] {
+        for (magic, words) in
+            [(OVERLAYFS, "is itself on overlayfs, and"), (FUSE, "is on FUSE, whose server may")]
+        {
             let layers = [lower("/a", 1), Seen { magic, ..lower("/b", 2) }];
-            says(Errno::INVAL, &layers, &format!("layer /b is itself on {name}"));
+            says(Errno::INVAL, &layers, &format!("layer /b {words}"));
         }
     }
 

@@ -13,6 +13,7 @@ use crate::explain;
 use crate::identity;
 use crate::layers::{Layers, Opened};
 use crate::plan::{Plan, Role};
+use crate::probe::Offer;
 
 /// What can be seen of one layer; what cannot is left at nothing, since it is for a better sentence only.
 #[derive(Clone, Debug, Default)]
@@ -41,8 +42,11 @@ pub(crate) fn explain(error: KernelError, plan: &Plan, layers: &Layers<'_>) -> K
     // An option that this kernel does not know has nothing to do with the layers.
     let of_an_option = plan.settings.iter().any(|setting| setting.to_string() == step);
     let errno = Errno::from_io_error(&cause).filter(|_| !of_an_option);
-    let seen = || layers.iter().map(see).collect::<Vec<_>>();
-    match errno.and_then(|errno| explain::reason(errno, plan, &seen())) {
+    let reason = errno.and_then(|errno| match (errno, Offer::probe()) {
+        (Errno::PERM, Offer::Nothing(why)) => Some(why),
+        _ => explain::reason(errno, plan, &layers.iter().map(see).collect::<Vec<_>>()),
+    });
+    match reason {
         Some(reason) => KernelError::Explained { reason, cause, said },
         None => KernelError::Refused { step, cause, said },
     }

@@ -21,24 +21,20 @@ use crate::plan::{Plan, Role, Setting};
 /// What the kernel takes of a page of 4096 bytes, the smallest there is: past it the options are cut off unseen.
 pub(crate) const OPTIONS_MAX: usize = 4095;
 
-/// Mounts the union on `target`.
+/// Mounts the union on `target`, an absolute path.
 pub(crate) fn mount(plan: &Plan, layers: &Layers<'_>, target: &Path) -> Result<Mounted, KernelError> {
-    // The call itself does not tell a missing mount point from a missing layer.
-    let fail = |cause| KernelError::Target { path: target.into(), cause };
-    let target = std::path::absolute(target).map_err(fail)?;
-    Mounted::at(&target)?;
     let paths = options(plan, layers, path);
     let done = if paths.len() <= OPTIONS_MAX {
-        call(plan, &paths, &target)
+        call(plan, &paths, target)
     } else {
         let numbers = options(plan, layers, number);
         if numbers.len() > OPTIONS_MAX {
             return Err(KernelError::TooLong(numbers.len()));
         }
-        among_descriptors(|| call(plan, &numbers, &target))
+        among_descriptors(|| call(plan, &numbers, target))
     };
     done.map_err(|errno| KernelError::refused("this stack", errno, Log::default()))?;
-    Mounted::at(&target)
+    Mounted::at(target)
 }
 
 fn call(plan: &Plan, options: &[u8], target: &Path) -> rustix::io::Result<()> {

@@ -1,7 +1,9 @@
 //! From a plan to a union: opens the layers, has the kernel merge them, explains what it refuses.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
 
 use crate::context::{self, Naming};
 use crate::error::KernelError;
@@ -65,6 +67,15 @@ enum Places {
     Always,
 }
 
+/// The mount point as an absolute path. The kernel does not tell what is wrong with it: `mount(2)` not from what is
+/// wrong with a layer, and `move_mount` calls a file an invalid argument.
+fn place(target: &Path) -> Result<PathBuf, KernelError> {
+    let fail = |cause| KernelError::Target { path: target.into(), cause };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(target, flags, Mode::empty()).map_err(|errno| fail(errno.into()))?;
+    std::path::absolute(target).map_err(fail)
+}
+
 /// A union that is to be.
 struct Union<'a> {
     plan: &'a Plan,
@@ -75,6 +86,7 @@ struct Union<'a> {
 
 impl Union<'_> {
     fn mount(&self, means: Means, target: &Path) -> Result<Mounted, KernelError> {
+        let target = &place(target)?;
         let Some(naming) = naming(means) else {
             return self.make(|layers| legacy::mount(self.plan, layers, target), Mounted::unmount);
         };

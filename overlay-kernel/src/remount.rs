@@ -2,7 +2,7 @@
 //!
 //! `fspick` and `mount_setattr` where they are, `mount(2)` where not.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
@@ -66,24 +66,24 @@ fn change(target: &Path, read_only: Option<bool>) -> Result<(), Failed> {
 
 /// Changes the file system.
 fn reconfigure(mount: BorrowedFd<'_>, read_only: Option<bool>) -> Result<(), Failed> {
-    let context = fspick(mount, "", FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH);
-    let context = context.map_err(silent)?;
-    let failed = |errno| (errno, Log::read(context.as_fd()));
     match read_only {
-        None => as_it_is(&context).map_err(failed),
-        Some(read_only) => {
-            let word = if read_only { "ro" } else { "rw" };
-            fsconfig_set_flag(&context, word).and_then(|()| fsconfig_reconfigure(&context)).map_err(failed)
-        }
+        Some(true) => reconfigure_with(mount, Some("ro")),
+        Some(false) => reconfigure_with(mount, Some("rw")),
+        // Overlayfs takes silence for a wish to write, which a union without an upper cannot grant.
+        None => match reconfigure_with(mount, None) {
+            Err((Errno::ROFS, _)) => reconfigure_with(mount, Some("ro")),
+            done => done,
+        },
     }
 }
 
-/// Overlayfs takes silence for a wish to write, which a union without an upper cannot grant.
-fn as_it_is(context: &OwnedFd) -> rustix::io::Result<()> {
-    match fsconfig_reconfigure(context) {
-        Err(Errno::ROFS) => fsconfig_set_flag(context, "ro").and_then(|()| fsconfig_reconfigure(context)),
-        done => done,
-    }
+/// A context serves for one attempt.
+fn reconfigure_with(mount: BorrowedFd<'_>, word: Option<&str>) -> Result<(), Failed> {
+    let context = fspick(mount, "", FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH);
+    let context = context.map_err(silent)?;
+    let told = word.map_or(Ok(()), |word| fsconfig_set_flag(&context, word));
+    let done = told.and_then(|()| fsconfig_reconfigure(&context));
+    done.map_err(|errno| (errno, Log::read(context.as_fd())))
 }
 
 /// Changes the mount alone.

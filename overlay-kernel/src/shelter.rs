@@ -4,7 +4,7 @@
 //! and the places are taken away again.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -65,8 +65,8 @@ impl<'a> Shelter<'a> {
     }
 
     fn end(mut self) -> Result<(), KernelError> {
-        let path = self.place.as_ref().map(|place| place.name.clone()).unwrap_or_default();
-        self.clear().map_err(|errno| KernelError::Unmount { path: path.into(), cause: errno.into() })
+        let path = self.place.as_ref().map(|place| place.path.clone()).unwrap_or_default();
+        self.clear().map_err(|errno| KernelError::Unmount { path, cause: errno.into() })
     }
 
     fn clear(&mut self) -> rustix::io::Result<()> {
@@ -87,6 +87,8 @@ impl Drop for Shelter<'_> {
 struct Place {
     parent: OwnedFd,
     name: String,
+    /// For people.
+    path: PathBuf,
 }
 
 impl Place {
@@ -97,7 +99,8 @@ impl Place {
             let name = format!("overlay-{}", random().map_err(|errno| ("getrandom", errno))?);
             match rustix::fs::mkdirat(&parent, &*name, Mode::RWXU) {
                 Err(Errno::EXIST) => {}
-                made => return made.map(|()| Self { parent, name }).map_err(|errno| ("mkdir", errno)),
+                Err(errno) => return Err(("mkdir", errno)),
+                Ok(()) => return Ok(Self { parent, path: runtime.join(&name), name }),
             }
         }
     }

@@ -2,9 +2,7 @@
 
 use std::fs;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 
-use rustix::fs::{Mode, OFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
 use super::*;
@@ -47,7 +45,10 @@ fn names(path: &Path) -> Vec<String> {
 
 fn mounts_below(path: &Path) -> usize {
     let path = path.to_str().unwrap();
-    fs::read_to_string("/proc/self/mountinfo").unwrap().lines().filter(|line| line.contains(path)).count()
+    String::from_utf8_lossy(&fs::read("/proc/self/mountinfo").unwrap())
+        .lines()
+        .filter(|line| line.contains(path))
+        .count()
 }
 
 fn union<'a>(plan: &'a Plan, mounts: &'a [BorrowedFd<'a>], runtime: &'a Path) -> Union<'a> {

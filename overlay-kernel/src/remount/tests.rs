@@ -1,5 +1,6 @@
 //! The ways of older kernels, tried on this one.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use rustix::mount::{UnmountFlags, mount, unmount};
@@ -48,7 +49,8 @@ impl Tmpfs {
 
     /// What `/proc/self/mountinfo` says of the mount and of the file system.
     fn shown(&self) -> (bool, bool) {
-        let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let text = std::fs::read("/proc/self/mountinfo").unwrap();
+        let text = String::from_utf8_lossy(&text);
         let line = text.lines().find(|line| line.contains(self.guard.0.to_str().unwrap())).unwrap();
         for flag in ["nosuid", "nodev", "noexec", "nodiratime", "nosymfollow"] {
             assert!(line.contains(flag), "{line}");
