@@ -13,13 +13,42 @@ pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
 
+    /// Whether this process is a server.
+    #[command(flatten)]
+    pub(crate) serving: ServingArgs,
+}
+
+/// The hidden arguments that make a process the server of a mount.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServingArgs {
     /// This process is the server of a mount and reports to its parent on standard output.
     #[arg(long = SERVING, hide = true)]
-    pub(crate) serving: bool,
+    serving: bool,
+
+    /// Why the kernel engine is out of the question, as the parent has found out.
+    #[arg(long = REFUSED, hide = true, value_name = "WHY")]
+    refused: Option<String>,
+}
+
+/// What a server was told by its parent.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    /// Why the kernel engine is out of the question; `None` if nobody has tried.
+    pub(crate) refused: Option<String>,
+}
+
+impl ServingArgs {
+    /// What this process was told, if it is a server.
+    pub(crate) fn told(self) -> Option<Serving> {
+        self.serving.then_some(Serving { refused: self.refused })
+    }
 }
 
 /// The hidden argument that makes a process the server of a mount.
 pub(crate) const SERVING: &str = "serving";
+
+/// The hidden argument that tells a server why the kernel engine is out of the question.
+pub(crate) const REFUSED: &str = "kernel-refused";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,6 +63,11 @@ Examples:
   overlay mount -o lowerdir=A:s3://bucket/x:B,upperdir=U,workdir=W merged
 
 Credentials of object stores are read from AWS_…, GOOGLE_… and AZURE_… variables.";
+
+const REMOUNT_EXAMPLES: &str = "\
+Examples:
+  overlay remount merged
+  overlay remount -o ro merged";
 
 const UMOUNT_EXAMPLES: &str = "\
 Examples:
@@ -50,6 +84,9 @@ pub(crate) enum Command {
     /// Mount a union of layers.
     #[command(after_help = MOUNT_EXAMPLES)]
     Mount(Box<Mount>),
+    /// Change a union that is mounted: -o ro or rw, and see an upper anew that was changed behind the mount.
+    #[command(after_help = REMOUNT_EXAMPLES)]
+    Remount(Remount),
     /// Unmount a union and wait until its upper layer is free.
     #[command(after_help = UMOUNT_EXAMPLES)]
     Umount(Umount),
@@ -57,6 +94,9 @@ pub(crate) enum Command {
     #[command(after_help = DEMO_EXAMPLES)]
     Demo,
 }
+
+/// The words that are commands.
+pub(crate) const COMMANDS: [&str; 4] = ["mount", "remount", "umount", "demo"];
 
 /// Arguments of `overlay mount`.
 #[derive(Debug, clap::Args)]
@@ -120,6 +160,17 @@ pub(crate) enum Wanted {
     Kernel,
 }
 
+/// Arguments of `overlay remount`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Remount {
+    /// What changes: ro or rw; without it the upper is seen anew.
+    #[arg(short = 'o', value_name = "OPTIONS", allow_hyphen_values = true)]
+    pub(crate) options: Vec<OsString>,
+
+    /// Where the union is mounted.
+    pub(crate) mountpoint: PathBuf,
+}
+
 /// Arguments of `overlay umount`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Umount {
@@ -147,6 +198,13 @@ mod tests {
             let help = command.render_long_help().to_string();
             assert!(help.contains(&format!("overlay {}", command.get_name())), "{help}");
         }
+    }
+
+    #[test]
+    fn the_words_that_are_commands_are_known() {
+        let names: Vec<_> =
+            Args::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+        assert_eq!(names, COMMANDS);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The server of a mount in the background.
 //!
 //! The command starts itself once more as the server and waits for its report, a line on the server's standard
-//! output: `ok` once the mount serves, or why it does not. Until then the server has the standard error of the
+//! output: `ok` and what serves it once the mount serves, or why it does not. Until then the server has the standard error of the
 //! command; afterwards it holds nothing of its caller, who may wait for the end of its output.
 
 use std::ffi::OsString;
@@ -16,21 +16,24 @@ use indicatif::ProgressBar;
 use rustix::fs::{Mode, OFlags};
 use rustix::stdio;
 
-use crate::args::SERVING;
+use crate::args::{REFUSED, SERVING};
 use crate::failure::{Failure, Result};
 use crate::process;
 
-/// What a server reports once the mount serves.
-const OK: &str = "ok\n";
+/// What a server reports, before what serves the mount, once it does.
+const OK: &str = "ok: ";
 
 /// What a server reports before the sentence that says why there is no mount.
 const FAILED: &str = "failed: ";
 
-/// Starts this program again, with the same arguments, as a server, and waits until its mount serves.
-pub(crate) fn launch(args: &[OsString]) -> Result<()> {
+/// Starts this program again, with the same arguments, as a server, and waits until its mount serves. `refused` is
+/// why the kernel engine is out of the question. Returns what serves the mount.
+pub(crate) fn launch(args: &[OsString], refused: Option<&str>) -> Result<String> {
     let fail = |error: std::io::Error| Failure::cannot("start the server of the mount", error);
     let mut command = Command::new("/proc/self/exe");
-    command.arg(format!("--{SERVING}")).args(args.get(1..).unwrap_or_default());
+    command.arg(format!("--{SERVING}"));
+    command.args(refused.map(|why| format!("--{REFUSED}={why}")));
+    command.args(args.get(1..).unwrap_or_default());
     if let Some(name) = args.first() {
         command.arg0(name);
     }
@@ -73,9 +76,9 @@ const SILENCE: Duration = Duration::from_millis(500);
 /// How often the sign of life moves.
 const TICK: Duration = Duration::from_millis(100);
 
-fn judge(report: &str, mut child: Child) -> Result<()> {
-    if report == OK {
-        return Ok(());
+fn judge(report: &str, mut child: Child) -> Result<String> {
+    if let Some(served) = report.strip_prefix(OK).and_then(|rest| rest.strip_suffix('\n')) {
+        return Ok(served.into());
     }
     let status = child.wait().map_err(|error| Failure::cannot("wait for the server of the mount", error))?;
     match report.strip_prefix(FAILED) {
@@ -103,7 +106,7 @@ impl Reporter {
 
     /// Lets go of all that the caller waits for, and tells it that the mount serves: the end of the report is the
     /// last that it hears.
-    pub(crate) fn report_ok(self) -> Result<()> {
+    pub(crate) fn report(self, served: &str) -> Result<()> {
         let step = |errno| Failure::cannot("leave the terminal", errno);
         rustix::process::chdir("/").map_err(step)?;
         // Not before: a layer may be named by one, as `/proc/self/fd/5`.
@@ -113,7 +116,7 @@ impl Reporter {
         }
         stdio::dup2_stdin(&self.null).map_err(step)?;
         stdio::dup2_stderr(&self.null).map_err(step)?;
-        write_report(OK.as_bytes()).map_err(step)?;
+        write_report(format!("{OK}{served}\n").as_bytes()).map_err(step)?;
         stdio::dup2_stdout(&self.null).map_err(step)
     }
 }
@@ -146,12 +149,12 @@ mod tests {
     fn a_report_is_judged_by_its_words_and_silence_by_the_status() {
         let mut running = child("exit 0");
         running.wait().unwrap();
-        judge(OK, running).unwrap();
+        assert_eq!(judge("ok: engine fuse: so\n", running).unwrap(), "engine fuse: so");
         let sentence = |report, script| judge(report, child(script)).unwrap_err().to_string();
         assert_eq!(sentence("failed: no such layer", "exit 1"), "no such layer");
         let died = "the server of the mount ended before it could serve";
         assert_eq!(sentence("", "exit 3"), format!("{died} (exit status: 3)"));
         assert_eq!(sentence("", "kill -9 $$"), format!("{died} (signal: 9 (SIGKILL))"));
-        assert_eq!(sentence("o", "exit 0"), format!("{died} (exit status: 0)"));
+        assert_eq!(sentence("ok: cut sh", "exit 0"), format!("{died} (exit status: 0)"));
     }
 }

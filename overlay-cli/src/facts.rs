@@ -5,15 +5,19 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use overlay_kernel::Offer;
+
 use crate::failure::Result;
 use crate::mounts;
-use crate::plan::Intent;
+use crate::plan::{Intent, Lower};
 
 /// What the file system says of all directories of a mount.
 #[derive(Debug)]
 pub(crate) struct Facts {
-    /// The lower layers, as they were given; `None` for one that is no local directory.
+    /// The lower layers, as they were given, those for data last; `None` for one that is no local directory.
     pub(crate) lowers: Vec<Option<Directory>>,
+    /// Which of the lower layers lie on so many file systems that the kernel merges no more of them.
+    pub(crate) too_deep: Vec<bool>,
     /// The upper and the work.
     pub(crate) upper: Option<(Directory, Directory)>,
     /// The mount point.
@@ -42,15 +46,26 @@ pub(crate) enum Directory {
 
 impl Facts {
     /// Asks the file system.
-    pub(crate) fn gather(intent: &Intent) -> Result<Self> {
-        let lowers = intent.lowers.iter().map(|lower| lower.spec.path().map(|path| Directory::at(&path)));
+    pub(crate) fn gather(intent: &Intent, offer: &Offer, runtime: &Path) -> Result<Self> {
+        let lowers = intent.all_lowers().map(|lower| lower.spec.path().map(|path| Directory::at(&path)));
         let upper = intent.upper.as_ref();
         Ok(Self {
             lowers: lowers.collect(),
+            too_deep: intent
+                .all_lowers()
+                .map(|lower| too_deep(lower, offer, runtime))
+                .collect::<Result<_>>()?,
             upper: upper.map(|pair| (Directory::at(&pair.upper), Directory::at(&pair.work))),
             mountpoint: Directory::at(&intent.mountpoint),
             upper_mounted_on: upper.map(|pair| mounted_on(&pair.upper)).transpose()?.flatten(),
         })
+    }
+}
+
+fn too_deep(lower: &Lower, offer: &Offer, runtime: &Path) -> Result<bool> {
+    match (lower.plain(), offer) {
+        (Some(path), Offer::Overlayfs(means)) => Ok(overlay_kernel::is_too_deep(&path, *means, runtime)?),
+        _ => Ok(false),
     }
 }
 

@@ -6,6 +6,8 @@ mod compat;
 mod daemon;
 mod facts;
 mod failure;
+mod helper;
+mod kernel;
 mod lifeline;
 mod mounts;
 mod plan;
@@ -19,7 +21,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use args::{Args, Command};
+use args::{Args, Command, Serving};
 use failure::{Failure, Result};
 use process::Invocation;
 
@@ -35,11 +37,12 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => return explain(&error),
     };
-    let serving = args.serving;
-    match run(args, &invocation) {
+    let Args { command, serving } = args;
+    let serving = serving.told();
+    match run(command, serving.as_ref(), &invocation) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if serving {
+            if serving.is_some() {
                 daemon::report_failure(&failure);
             } else {
                 eprintln!("overlay: {failure}");
@@ -54,17 +57,21 @@ fn invocation() -> Invocation {
     let text =
         |(key, value): (OsString, OsString)| Some((key.into_string().ok()?, value.into_string().ok()?));
     Invocation {
-        args: std::env::args_os().collect(),
+        args: helper::translate(std::env::args_os().collect(), &args::COMMANDS),
         variables: std::env::vars_os().filter_map(text).collect(),
     }
 }
 
-fn run(args: Args, invocation: &Invocation) -> Result<()> {
-    match args.command {
+fn run(command: Command, serving: Option<&Serving>, invocation: &Invocation) -> Result<()> {
+    match command {
         Command::Mount(mount) => {
             let filter = invocation.log_filter(mount.log.as_deref(), mount.verbose);
             start_log(&filter, mount.log_file.as_deref())?;
-            commands::mount::run(&mount, invocation, args.serving)
+            commands::mount::run(&mount, invocation, serving)
+        }
+        Command::Remount(remount) => {
+            start_log(&invocation.log_filter(None, 0), None)?;
+            commands::remount::run(&remount)
         }
         Command::Umount(umount) => {
             start_log(&invocation.log_filter(None, 0), None)?;

@@ -29,6 +29,23 @@ pub(crate) fn topmost(path: &Path) -> Result<Option<Entry>> {
     Ok(all()?.into_iter().rev().find(|entry| entry.path == path))
 }
 
+/// The union that is mounted on `path`, by whichever engine.
+pub(crate) fn union_at(path: &Path) -> Result<Entry> {
+    let shown = path.display();
+    match topmost(path)? {
+        Some(mount) if matches!(mount.kind.as_str(), "overlay" | "fuse.overlay") => Ok(mount),
+        Some(mount) => {
+            Err(Failure::new(format!("{shown} is a mount of type {}, no union; use umount", mount.kind)))
+        }
+        None if is_absent(path) => Err(Failure::new(format!("mount point {shown} does not exist"))),
+        None => Err(Failure::new(format!("nothing is mounted on {shown}"))),
+    }
+}
+
+fn is_absent(path: &Path) -> bool {
+    path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
 /// All mounts that this process can see.
 pub(crate) fn all() -> Result<Vec<Entry>> {
     let table = fs::read("/proc/self/mountinfo")

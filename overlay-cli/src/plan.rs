@@ -5,22 +5,43 @@
 mod tests;
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use overlay_core::spec::LayerSpec;
-use overlay_kernel::{Flags, Lower, Offer, Plan, Request, Upper};
+use overlay_kernel::{Flags, Offer, Plan, Request, Upper};
 
 use crate::args::{self, Wanted};
-use crate::compat::{self, Markers, Options};
+use crate::compat::{Markers, Options};
 use crate::facts::{Directory, Facts};
 use crate::failure::{Failure, Result};
+
+/// A read-only layer.
+#[derive(Clone, Debug)]
+pub(crate) struct Lower {
+    /// What it is called.
+    pub(crate) spec: LayerSpec,
+    /// Whether its deletions are `.wh.` names.
+    pub(crate) oci: bool,
+    /// Whether it lies on so many file systems that the kernel merges no more of it.
+    pub(crate) too_deep: bool,
+}
+
+impl Lower {
+    /// The directory, if it is one that the kernel reads as it is.
+    pub(crate) fn plain(&self) -> Option<PathBuf> {
+        self.spec.path().filter(|_| !self.oci && !self.too_deep)
+    }
+}
 
 /// A mount that somebody wants.
 #[derive(Debug)]
 pub(crate) struct Intent {
     /// The read-only layers, topmost first.
     pub(crate) lowers: Vec<Lower>,
+    /// Layers that only hold data for files of the others.
+    pub(crate) data: Vec<Lower>,
     /// The writable layer.
     pub(crate) upper: Option<Upper>,
     /// Where to mount.
@@ -59,17 +80,23 @@ pub(crate) struct Choice {
     pub(crate) why: String,
 }
 
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "engine {}: {}", self.engine.name(), self.why)
+    }
+}
+
 impl Intent {
-    /// Reads what was typed.
-    pub(crate) fn read(args: &args::Mount) -> Result<Self> {
-        let strings: Vec<&[u8]> = args.options.iter().map(|string| string.as_bytes()).collect();
-        let mut options = compat::parse(&strings)?;
+    /// Reads what was typed, and what the `-o` strings say.
+    pub(crate) fn read(args: &args::Mount, mut options: Options) -> Result<Self> {
         let typed = args.lower.iter().map(|lower| lower.as_bytes().to_vec()).collect();
         let names = either(typed, std::mem::take(&mut options.lowers))?;
         let upper = one("upper", args.upper.clone(), options.upper.take())?;
         let work = one("work", args.work.clone(), options.work.take())?;
+        let markers = options.markers.unwrap_or(Markers::Kernel);
         Ok(Self {
-            lowers: lowers(&names, options.markers.unwrap_or(Markers::Kernel))?,
+            lowers: lowers(&names, markers)?,
+            data: lowers(&std::mem::take(&mut options.data), markers)?,
             upper: pair(upper, work)?,
             mountpoint: args.mountpoint.clone(),
             wanted: args.engine,
@@ -77,9 +104,26 @@ impl Intent {
         })
     }
 
+    /// Takes notice of what the kernel cannot read, though it is a directory.
+    pub(crate) fn heed(&mut self, facts: &Facts) {
+        for (lower, too_deep) in self.lowers.iter_mut().chain(&mut self.data).zip(&facts.too_deep) {
+            lower.too_deep = *too_deep;
+        }
+    }
+
+    /// The layers below the upper, those for data last.
+    pub(crate) fn all_lowers(&self) -> impl Iterator<Item = &Lower> {
+        self.lowers.iter().chain(&self.data)
+    }
+
+    /// The layers that the kernel cannot read as they are, in the order in which its plan numbers them.
+    pub(crate) fn images(&self) -> impl Iterator<Item = &Lower> {
+        self.all_lowers().filter(|lower| lower.plain().is_none())
+    }
+
     /// Fails if the file system shows that the mount cannot be meant so.
     pub(crate) fn check(&self, facts: &Facts) -> Result<()> {
-        for (lower, directory) in self.lowers.iter().zip(&facts.lowers) {
+        for (lower, directory) in self.all_lowers().zip(&facts.lowers) {
             if let Some(directory) = directory {
                 present("lower layer", &lower.spec.to_string(), directory)?;
             }
@@ -112,7 +156,7 @@ impl Intent {
                 admit(&mut seen, format!("{role} {}", path.display()), Identity::directory(directory))?;
             }
         }
-        for (lower, directory) in self.lowers.iter().zip(&facts.lowers) {
+        for (lower, directory) in self.all_lowers().zip(&facts.lowers) {
             let identity = match directory {
                 Some(directory) => Identity::directory(directory),
                 None => Some(Identity::Spec(&lower.spec)),
@@ -130,17 +174,33 @@ impl Intent {
                 Err(Failure::new(format!("{obstacle}; leave out --engine kernel or use --engine fuse")))
             }
             (Wanted::Kernel, None) => Ok(Choice { engine: Engine::Kernel, why: "it was asked for".into() }),
-            (Wanted::Auto, None) => {
-                let why = "all layers are local directories and this process may mount overlayfs";
-                Ok(Choice { engine: Engine::Kernel, why: why.into() })
-            }
+            (Wanted::Auto, None) => Ok(Choice { engine: Engine::Kernel, why: self.why_kernel() }),
             (Wanted::Auto, Some(obstacle)) => self.fuse(obstacle),
             (Wanted::Fuse, _) => self.fuse("it was asked for".into()),
         }
     }
 
+    fn why_kernel(&self) -> String {
+        match self.images().count() {
+            0 => "all layers are local directories and this process may mount overlayfs".into(),
+            1 => format!(
+                "this process may mount overlayfs, and the layer {} is served to it",
+                self.images().map(|lower| lower.spec.to_string()).collect::<String>()
+            ),
+            count => format!(
+                "this process may mount overlayfs, and the {count} layers that are no plain directories are served \
+                 to it"
+            ),
+        }
+    }
+
     /// The FUSE engine, where it has all that is wanted.
     pub(crate) fn fuse(&self, why: String) -> Result<Choice> {
+        if !self.data.is_empty() {
+            let sentence =
+                format!("the fuse engine has no data-only layers yet, and it would serve this: {why}");
+            return Err(Failure::new(sentence));
+        }
         match self.options.kernel.iter().find(|(key, value)| !is_off(key, value)) {
             None => Ok(Choice { engine: Engine::Fuse, why }),
             Some((key, value)) => {
@@ -168,8 +228,17 @@ impl Intent {
         let flags =
             [flag(self.options.volatile, "volatile"), flag(userxattr || self.options.userxattr, "userxattr")];
         let keys = self.options.kernel.iter().map(|(key, value)| (key.clone(), Some(value.clone())));
+        let mut images = 0;
+        let mut layer = |lower: &Lower| match lower.plain() {
+            Some(path) => overlay_kernel::Lower::Directory(path),
+            None => {
+                images += 1;
+                overlay_kernel::Lower::Mount { index: images - 1, name: lower.spec.to_string() }
+            }
+        };
         Request {
-            lowers: self.lowers.clone(),
+            lowers: self.lowers.iter().map(&mut layer).collect(),
+            data: self.data.iter().map(&mut layer).collect(),
             upper: self.upper.clone(),
             options: flags.into_iter().flatten().chain(keys).collect(),
             flags: self.flags(is_root),
@@ -180,13 +249,12 @@ impl Intent {
     /// The flags of the mount: root's has devices and set-user-ID programs unless told otherwise, since it may be
     /// the root of a system.
     pub(crate) fn flags(&self, is_root: bool) -> Flags {
-        let toggles = self.options.toggles;
+        let flags = self.options.flags();
         Flags {
-            read_only: self.upper.is_none() || toggles.read_only == Some(true),
-            no_suid: !is_root || toggles.no_suid == Some(true),
-            no_dev: !is_root || toggles.no_dev == Some(true),
-            no_exec: toggles.no_exec == Some(true),
-            no_atime: toggles.no_atime == Some(true),
+            read_only: self.upper.is_none() || flags.read_only,
+            no_suid: !is_root || flags.no_suid,
+            no_dev: !is_root || flags.no_dev,
+            ..flags
         }
     }
 
@@ -310,5 +378,5 @@ fn lower(name: &[u8], default: Markers) -> Result<Lower> {
         None => default,
         Some(value) => Markers::parse(&value)?,
     };
-    Ok(Lower { spec, oci: markers == Markers::Oci })
+    Ok(Lower { spec, oci: markers == Markers::Oci, too_deep: false })
 }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::os::fd::RawFd;
+use std::path::PathBuf;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
@@ -27,6 +28,14 @@ impl Invocation {
             _ => "debug",
         };
         asked.or_else(variable).filter(|filter| !filter.is_empty()).unwrap_or(by_count).to_owned()
+    }
+
+    /// A directory for what lives no longer than a mount takes: the user's own if there is one.
+    pub(crate) fn runtime_directory(&self) -> PathBuf {
+        let own = self.variables.iter().find(|(key, _)| key == "XDG_RUNTIME_DIR").map(|(_, value)| value);
+        let places =
+            own.map(PathBuf::from).into_iter().chain(["/run".into()].into_iter().filter(|_| is_root()));
+        places.into_iter().find(|path| path.is_dir()).unwrap_or_else(std::env::temp_dir)
     }
 }
 

@@ -9,8 +9,9 @@ use overlay_core::local::{LocalLayer, LocalOptions};
 use overlay_core::marker::kernel::Namespace;
 use overlay_core::marker::oci::OciMarkers;
 use overlay_core::spec::{DIR_SCHEME, LayerSpec, Opener, Registry};
-use overlay_kernel::Lower;
 use overlay_s3::{ObjectOpener, SCHEMES};
+
+use crate::plan::Lower;
 
 /// Opens the lower layers of a mount.
 pub(crate) struct Layers {

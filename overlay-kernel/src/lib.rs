@@ -9,6 +9,7 @@
 //! `remount`, `upper`.
 
 mod context;
+mod depth;
 mod error;
 mod escape;
 mod explain;
@@ -22,9 +23,11 @@ mod options;
 mod plan;
 mod probe;
 mod remount;
+mod scratch;
 mod shelter;
 mod upper;
 
+pub use depth::is_too_deep;
 pub use error::{KernelError, Log};
 pub use flags::Flags;
 pub use identity::Mounted;
@@ -32,4 +35,5 @@ pub use mount::{detached, mount};
 pub use plan::{LOWERS_MAX, Layer, Lower, Plan, Refusal, Request, Role, Setting, Upper};
 pub use probe::{Means, Offer};
 pub use remount::remount;
+pub use scratch::scratch;
 pub use upper::{upper_refusal, upper_refusal_with};

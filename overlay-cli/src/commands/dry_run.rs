@@ -2,11 +2,11 @@
 
 use std::io::Write as _;
 
-use overlay_kernel::{Lower, Upper};
+use overlay_kernel::Upper;
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, Result};
-use crate::plan::{Choice, Intent};
+use crate::plan::{Choice, Intent, Lower};
 use crate::process;
 
 /// Says what would be done.
@@ -28,6 +28,7 @@ fn plan(intent: &Intent, choice: &Choice) -> Value {
         "engine": choice.engine.name(),
         "why": choice.why,
         "lowers": intent.lowers.iter().map(lower).collect::<Vec<_>>(),
+        "data": intent.data.iter().map(lower).collect::<Vec<_>>(),
         "upper": intent.upper.as_ref().map(|pair| pair.upper.to_string_lossy()),
         "work": intent.upper.as_ref().map(|pair| pair.work.to_string_lossy()),
         "mountpoint": intent.mountpoint.to_string_lossy(),
@@ -42,6 +43,9 @@ fn outline(intent: &Intent, choice: &Choice) -> String {
     }
     for lower in &intent.lowers {
         text += &format!("lower  {} ({} markers)\n", lower.spec, markers(lower));
+    }
+    for data in &intent.data {
+        text += &format!("data   {}\n", data.spec);
     }
     text + &format!("on     {}\n", intent.mountpoint.display())
 }

@@ -2,75 +2,94 @@
 
 use std::time::Duration;
 
-use overlay_core::marker::kernel::Namespace;
-use overlay_kernel::{Offer, Plan, Upper};
-use rustix::fs::{FlockOperation, Mode, OFlags};
-use rustix::io::Errno;
+use overlay_kernel::Offer;
 
-use super::dry_run;
+use super::{dry_run, remount};
 use crate::args::{self, Wanted};
+use crate::compat;
 use crate::daemon::{self, Reporter};
 use crate::facts::Facts;
 use crate::failure::{Failure, Result};
+use crate::kernel;
 use crate::mounts;
 use crate::plan::{Choice, Engine, Intent};
-use crate::process::{self, Invocation};
+use crate::process::Invocation;
 use crate::registry;
-use crate::serve::{self, Server, Signals};
+use crate::serve::{self, Server, Signals, Watched};
 
 /// Mounts. `serving`: this process is the server that another one started and waits for.
-pub(crate) fn run(args: &args::Mount, invocation: &Invocation, serving: bool) -> Result<()> {
-    let intent = Intent::read(args)?;
-    for lower in &intent.lowers {
+pub(crate) fn run(
+    args: &args::Mount,
+    invocation: &Invocation,
+    serving: Option<&args::Serving>,
+) -> Result<()> {
+    let options = compat::parse(&args.options)?;
+    if options.remount {
+        return remount::apply(&args.mountpoint, options.read_only());
+    }
+    let mut intent = Intent::read(args, options)?;
+    for lower in intent.all_lowers() {
         registry::check(lower)?;
     }
-    intent.check(&Facts::gather(&intent)?)?;
-    if serving {
-        return serve_in_background(&intent, invocation);
+    let offer = Offer::probe();
+    let facts = Facts::gather(&intent, &offer, &invocation.runtime_directory())?;
+    intent.check(&facts)?;
+    intent.heed(&facts);
+    let choice = match serving.and_then(|serving| serving.refused.clone()) {
+        Some(refused) => intent.fuse(refused)?,
+        None => intent.choose(&offer)?,
+    };
+    if serving.is_some() {
+        return serve_in_background(&intent, invocation, choice);
     }
-    let choice = intent.choose(&Offer::probe())?;
     if args.dry_run {
         return dry_run::show(&intent, &choice, args.json);
     }
-    match choice.engine {
-        Engine::Kernel => by_kernel(args, invocation, &intent, choice),
-        Engine::Fuse => by_fuse(args, invocation, &intent, &choice),
+    let is_alone = choice.engine == Engine::Kernel && intent.images().next().is_none();
+    if is_alone {
+        by_kernel(args, invocation, &intent, choice)
+    } else {
+        by_server(args, invocation, &intent, choice)
     }
 }
 
+/// The kernel needs nobody's help with this stack.
 fn by_kernel(args: &args::Mount, invocation: &Invocation, intent: &Intent, choice: Choice) -> Result<()> {
-    match mount_by_kernel(intent) {
-        Ok(()) => announce(args, &choice),
+    let namespace = serve::namespace(intent)?;
+    match kernel::mount(intent, namespace, &[], &invocation.runtime_directory()) {
+        Ok(_) => announce(args, &choice.to_string()),
         // What the kernel refuses, an upper on another overlay say, the fuse engine may well serve.
         Err(failure) if intent.wanted == Wanted::Auto => {
-            return by_fuse(args, invocation, intent, &intent.fuse(failure.to_string())?);
+            return by_server(args, invocation, intent, intent.fuse(failure.to_string())?);
         }
         Err(failure) => return Err(failure),
     }
     if args.foreground { stay(intent) } else { Ok(()) }
 }
 
-fn by_fuse(args: &args::Mount, invocation: &Invocation, intent: &Intent, choice: &Choice) -> Result<()> {
-    announce(args, choice);
+fn by_server(args: &args::Mount, invocation: &Invocation, intent: &Intent, choice: Choice) -> Result<()> {
     if !args.foreground {
-        return daemon::launch(&invocation.args);
+        let refused = (choice.engine == Engine::Fuse).then_some(choice.why.as_str());
+        announce(args, &daemon::launch(&invocation.args, refused)?);
+        return Ok(());
     }
-    let mut server = Server::start(intent, &invocation.variables)?;
+    let (mut server, served) = Server::start(intent, invocation, choice, Watched::Foreground)?;
+    announce(args, &served.to_string());
     server.heed_signals();
     server.wait()
 }
 
-fn announce(args: &args::Mount, choice: &Choice) {
+fn announce(args: &args::Mount, choice: &str) {
     if args.verbose > 0 {
-        eprintln!("overlay: engine {}: {}", choice.engine.name(), choice.why);
+        eprintln!("overlay: {choice}");
     }
 }
 
-fn serve_in_background(intent: &Intent, invocation: &Invocation) -> Result<()> {
+fn serve_in_background(intent: &Intent, invocation: &Invocation, choice: Choice) -> Result<()> {
     let reporter = Reporter::detach()?;
-    let mut server = Server::start(intent, &invocation.variables)?;
+    let (mut server, served) = Server::start(intent, invocation, choice, Watched::Background)?;
     server.heed_signals();
-    if let Err(failure) = reporter.report_ok() {
+    if let Err(failure) = reporter.report(&served.to_string()) {
         server.unmounter().unmount()?;
         return Err(failure);
     }
@@ -79,33 +98,6 @@ fn serve_in_background(intent: &Intent, invocation: &Invocation) -> Result<()> {
         tracing::error!(%failure, "the mount ended");
     }
     ended
-}
-
-fn mount_by_kernel(intent: &Intent) -> Result<()> {
-    if let Some(upper) = &intent.upper {
-        refuse_in_use(upper)?;
-    }
-    let userxattr = serve::namespace(intent)? == Namespace::User;
-    let plan = Plan::new(&intent.request(process::is_root(), userxattr))?;
-    Ok(overlay_kernel::mount(&plan, &intent.mountpoint)?)
-}
-
-/// Fails if a server of ours holds the upper or the work: the kernel would let both write.
-fn refuse_in_use(upper: &Upper) -> Result<()> {
-    for path in [&upper.upper, &upper.work] {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::open(path, flags, Mode::empty())
-            .map_err(|errno| Failure::cannot(format_args!("open {}", path.display()), errno))?;
-        match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) => {
-                return Err(Failure::new(format!("{} is in use by another mount", path.display())));
-            }
-            locked => {
-                locked.map_err(|errno| Failure::cannot(format_args!("lock {}", path.display()), errno))?
-            }
-        }
-    }
-    Ok(())
 }
 
 /// How often a foreground command looks whether the kernel's mount is still there.

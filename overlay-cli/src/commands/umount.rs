@@ -1,6 +1,5 @@
 //! `overlay umount`: the union goes, and with it whatever held its upper.
 
-use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use rustix::io::Errno;
 use crate::args::Umount;
 use crate::failure::{Failure, Result};
 use crate::lifeline::Watch;
-use crate::mounts::{self, Entry};
+use crate::mounts;
 
 /// How long to wait for the server of a mount: far more than it needs to let go of its layers.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -18,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Unmounts.
 pub(crate) fn run(args: &Umount) -> Result<()> {
     let path = &args.mountpoint;
-    let mount = union_at(path)?;
+    let mount = mounts::union_at(path)?;
     // Before it is unmounted: the device number may be another mount's right after.
     let watch = Watch::of(&mount);
     match overlay_fuse::unmount(path, false) {
@@ -31,22 +30,6 @@ pub(crate) fn run(args: &Umount) -> Result<()> {
         }
         Err(error) => Err(error.into()),
     }
-}
-
-fn union_at(path: &Path) -> Result<Entry> {
-    let shown = path.display();
-    match mounts::topmost(path)? {
-        Some(mount) if matches!(mount.kind.as_str(), "overlay" | "fuse.overlay") => Ok(mount),
-        Some(mount) => {
-            Err(Failure::new(format!("{shown} is a mount of type {}, no union; use umount", mount.kind)))
-        }
-        None if is_absent(path) => Err(Failure::new(format!("mount point {shown} does not exist"))),
-        None => Err(Failure::new(format!("nothing is mounted on {shown}"))),
-    }
-}
-
-fn is_absent(path: &Path) -> bool {
-    path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 fn is(error: &MountError, errno: Errno) -> bool {

@@ -3,8 +3,22 @@
 use super::split;
 use crate::failure::{Failure, Result};
 
-/// The layers of a `lowerdir` value, topmost first, without escapes.
-pub(super) fn split(value: &[u8]) -> Result<Vec<Vec<u8>>> {
+/// The layers of a `lowerdir` value, without escapes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Split {
+    /// The layers that are merged, topmost first.
+    pub(super) lowers: Vec<Vec<u8>>,
+    /// Those behind `::`, which hold data for files of the others and are not merged.
+    pub(super) data: Vec<Vec<u8>>,
+}
+
+/// Takes the value of `lowerdir` apart: `A:B` are merged, `A:B::C::D` look for data in C and D.
+pub(super) fn split(value: &[u8]) -> Result<Split> {
+    sort(colons(value))
+}
+
+/// What stands between the colons.
+fn colons(value: &[u8]) -> Vec<Vec<u8>> {
     let mut done: Vec<Vec<u8>> = Vec::new();
     let mut item = Vec::new();
     let mut rest = value;
@@ -24,8 +38,7 @@ pub(super) fn split(value: &[u8]) -> Result<Vec<Vec<u8>>> {
         }
     }
     done.push(item);
-    check(&done)?;
-    Ok(done)
+    done
 }
 
 /// Where `rest` begins with a colon: what of it belongs to a URL that `item` has begun, be it the layer's own or
@@ -58,12 +71,32 @@ fn host_and_port(rest: &[u8]) -> usize {
     if digits > 0 && ended { host + 1 + digits } else { host }
 }
 
-fn check(items: &[Vec<u8>]) -> Result<()> {
-    let Some(empty) = items.iter().position(Vec::is_empty) else { return Ok(()) };
-    let sentence = match items.len() {
-        1 => "the option lowerdir is empty",
-        count if empty == 0 || empty + 1 == count => "the option lowerdir begins or ends with a colon",
-        _ => "data-only layers (\"::\" in lowerdir) are not supported yet",
-    };
-    Err(Failure::new(sentence))
+/// An empty item between two others is a double colon.
+fn sort(items: Vec<Vec<u8>>) -> Result<Split> {
+    if items.iter().all(Vec::is_empty) && items.len() == 1 {
+        return Err(Failure::new("the option lowerdir is empty"));
+    }
+    if items.first().is_some_and(Vec::is_empty) || items.last().is_some_and(Vec::is_empty) {
+        return Err(Failure::new("the option lowerdir begins or ends with a colon"));
+    }
+    let mut split = Split::default();
+    let mut doubled = false;
+    for item in items {
+        match (item.is_empty(), doubled) {
+            (true, true) => {
+                return Err(Failure::new("the option lowerdir has more than two colons in a row"));
+            }
+            (true, false) => doubled = true,
+            (false, true) => {
+                split.data.push(item);
+                doubled = false;
+            }
+            (false, false) if split.data.is_empty() => split.lowers.push(item),
+            (false, false) => {
+                let sentence = "in the option lowerdir each layer behind a double colon needs one of its own";
+                return Err(Failure::new(sentence));
+            }
+        }
+    }
+    Ok(split)
 }

@@ -8,6 +8,7 @@
 //! | `lowerdir=A:B` | layers, topmost first; `\:` is a colon, `\\` a backslash, `\040` a byte in octal |
 //! | `lowerdir=A:s3://b/p` | the colon of `://` separates nothing, nor does that of a port after `http://` |
 //! | `lowerdir+=A` | one more layer, below the ones before; no escape but `\,` |
+//! | `lowerdir=A::D`, `datadir+=D` | D only holds the data of metacopy files in layers above |
 
 mod lowers;
 mod nearest;
@@ -16,6 +17,11 @@ mod split;
 mod tests;
 
 use split::{Item, unescape, unescape_commas};
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use overlay_kernel::Flags;
 
 use crate::failure::{Failure, Result};
 
@@ -44,6 +50,8 @@ impl Markers {
 pub(crate) struct Options {
     /// The lower layers, topmost first.
     pub(crate) lowers: Vec<Vec<u8>>,
+    /// The lower layers that only hold data.
+    pub(crate) data: Vec<Vec<u8>>,
     /// The upper layer.
     pub(crate) upper: Option<Vec<u8>>,
     /// The work directory.
@@ -56,52 +64,46 @@ pub(crate) struct Options {
     pub(crate) userxattr: bool,
     /// Whether other users may enter.
     pub(crate) allow_other: bool,
+    /// Change the mount that is there, instead of making one.
+    pub(crate) remount: bool,
     /// The source in `/proc/mounts`.
     pub(crate) fsname: Option<String>,
-    /// Flags of the mount, where they were given.
-    pub(crate) toggles: Toggles,
+    /// What any mount can be, as `ro` or `nodev`, in the order in which it was said.
+    generic: Vec<String>,
     /// Options of the kernel's overlayfs.
     pub(crate) kernel: Vec<(String, String)>,
     has_lowerdir: bool,
+    /// One of [`SHOWN`] that was given.
+    shown: Option<String>,
 }
 
-/// Flags of a mount that were switched on or off.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Toggles {
-    /// `ro` or `rw`.
-    pub(crate) read_only: Option<bool>,
-    /// `nosuid` or `suid`.
-    pub(crate) no_suid: Option<bool>,
-    /// `nodev` or `dev`.
-    pub(crate) no_dev: Option<bool>,
-    /// `noexec` or `exec`.
-    pub(crate) no_exec: Option<bool>,
-    /// `noatime` or `atime`.
-    pub(crate) no_atime: Option<bool>,
-}
+/// Options without a value.
+const FLAGS: [&str; 4] = ["allow_other", "volatile", "userxattr", "remount"];
 
-/// Options without a value that are on or off.
-const FLAGS: [&str; 13] = [
+/// Words of mount(8) for what any mount can be, for hints; [`Flags::set`] knows them all.
+const GENERIC: [&str; 12] = [
     "ro",
     "rw",
     "nosuid",
-    "suid",
     "nodev",
-    "dev",
     "noexec",
-    "exec",
     "noatime",
-    "atime",
-    "allow_other",
-    "volatile",
-    "userxattr",
+    "strictatime",
+    "nodiratime",
+    "nosymfollow",
+    "sync",
+    "dirsync",
+    "lazytime",
 ];
 
 /// Options that ask for what is so anyway.
-const NEEDLESS: [&str; 3] = ["defaults", "default_permissions", "relatime"];
+const NEEDLESS: [&str; 2] = ["defaults", "default_permissions"];
+
+/// What a FUSE mount shows of itself, and what mount(8) therefore says again when it asks for a remount.
+const SHOWN: [&str; 5] = ["user_id", "group_id", "max_read", "blksize", "subtype"];
 
 /// Options with a value.
-const KEYS: [&str; 6] = ["lowerdir", "lowerdir+", "upperdir", "workdir", "markers", "fsname"];
+const KEYS: [&str; 7] = ["lowerdir", "lowerdir+", "datadir+", "upperdir", "workdir", "markers", "fsname"];
 
 /// Options of the kernel's overlayfs that decide how it keeps what it writes.
 const KERNEL: [&str; 7] = ["redirect_dir", "index", "metacopy", "xino", "nfs_export", "uuid", "verity"];
@@ -110,14 +112,17 @@ const KERNEL: [&str; 7] = ["redirect_dir", "index", "metacopy", "xino", "nfs_exp
 ///
 /// # Errors
 /// An option that is unknown, is given twice, or whose value makes no sense.
-pub(crate) fn parse<T: AsRef<[u8]>>(strings: &[T]) -> Result<Options> {
+pub(crate) fn parse<T: AsRef<OsStr>>(strings: &[T]) -> Result<Options> {
     let mut options = Options::default();
     for string in strings {
-        for item in split::items(string.as_ref())? {
+        for item in split::items(string.as_ref().as_bytes())? {
             options.take(&item)?;
         }
     }
-    Ok(options)
+    match options.shown.as_deref() {
+        Some(key) if !options.remount => Err(unknown(key)),
+        _ => Ok(options),
+    }
 }
 
 impl Options {
@@ -129,10 +134,17 @@ impl Options {
                 Ok(())
             }
             key if FLAGS.contains(&key) => self.take_flag(key, item),
+            key if Flags::default().set(key) => {
+                self.generic.push(key.into());
+                item.without_value()
+            }
             key if NEEDLESS.contains(&key) => item.without_value(),
+            key if SHOWN.contains(&key) => {
+                self.shown = Some(key.into());
+                Ok(())
+            }
             // For mount(8) and systemd alone.
             key if key.starts_with("x-") || key.starts_with("X-") => Ok(()),
-            "datadir+" => Err(Failure::new("data-only layers (datadir+) are not supported yet")),
             key => Err(unknown(key)),
         }
     }
@@ -143,10 +155,15 @@ impl Options {
                 if std::mem::replace(&mut self.has_lowerdir, true) {
                     return Err(twice(key));
                 }
-                self.lowers.extend(lowers::split(value)?);
+                let split = lowers::split(value)?;
+                self.lowers.extend(split.lowers);
+                self.data.extend(split.data);
             }
-            "lowerdir+" if value.is_empty() => return Err(Failure::new("the option lowerdir+ is empty")),
+            "lowerdir+" | "datadir+" if value.is_empty() => {
+                return Err(Failure::new(format!("the option {key} is empty")));
+            }
             "lowerdir+" => self.lowers.push(unescape_commas(value)),
+            "datadir+" => self.data.push(unescape_commas(value)),
             "upperdir" => set(&mut self.upper, key, unescape(value))?,
             "workdir" => set(&mut self.work, key, unescape(value))?,
             "markers" => set(&mut self.markers, key, Markers::parse(&text(key, value)?)?)?,
@@ -157,18 +174,46 @@ impl Options {
 
     fn take_flag(&mut self, key: &str, item: &Item) -> Result<()> {
         item.without_value()?;
-        let toggles = &mut self.toggles;
         match key {
-            "ro" | "rw" => toggles.read_only = Some(key == "ro"),
-            "nosuid" | "suid" => toggles.no_suid = Some(key == "nosuid"),
-            "nodev" | "dev" => toggles.no_dev = Some(key == "nodev"),
-            "noexec" | "exec" => toggles.no_exec = Some(key == "noexec"),
-            "noatime" | "atime" => toggles.no_atime = Some(key == "noatime"),
             "allow_other" => self.allow_other = true,
             "volatile" => self.volatile = true,
+            "remount" => self.remount = true,
             _ => self.userxattr = true,
         }
         Ok(())
+    }
+
+    /// What the words for any mount say; a later one wins.
+    pub(crate) fn flags(&self) -> Flags {
+        let mut flags = Flags::default();
+        for word in &self.generic {
+            flags.set(word);
+        }
+        flags
+    }
+
+    /// Whether the mount was said to be read-only, or not to be.
+    pub(crate) fn read_only(&self) -> Option<bool> {
+        let said = |word: &str| matches!(word, "ro" | "rw");
+        self.generic.iter().rfind(|word| said(word)).map(|word| word == "ro")
+    }
+
+    /// An option that a mount does not take up live, if one was given.
+    pub(crate) fn beyond_remount(&self) -> Option<&str> {
+        let generic = self.generic.iter().map(String::as_str).find(|word| !matches!(*word, "ro" | "rw"));
+        let layers = [
+            (!self.lowers.is_empty(), "lowerdir"),
+            (!self.data.is_empty(), "datadir+"),
+            (self.upper.is_some(), "upperdir"),
+            (self.work.is_some(), "workdir"),
+            (self.markers.is_some(), "markers"),
+            (self.volatile, "volatile"),
+            (self.userxattr, "userxattr"),
+            (self.allow_other, "allow_other"),
+            (self.fsname.is_some(), "fsname"),
+        ];
+        let given = layers.into_iter().find_map(|(given, key)| given.then_some(key));
+        given.or(generic).or_else(|| self.kernel.first().map(|(key, _)| key.as_str()))
     }
 }
 
@@ -189,7 +234,7 @@ fn text(key: &str, value: &[u8]) -> Result<String> {
 }
 
 fn unknown(key: &str) -> Failure {
-    let known = KEYS.iter().chain(&KERNEL).chain(&FLAGS).chain(&NEEDLESS).copied();
+    let known = KEYS.iter().chain(&KERNEL).chain(&FLAGS).chain(&GENERIC).chain(&NEEDLESS).copied();
     match nearest::nearest(key, known) {
         Some(near) => Failure::new(format!("there is no option \"{key}\"; did you mean \"{near}\"?")),
         None => Failure::new(format!("there is no option \"{key}\"; see \"overlay mount --help\"")),

@@ -72,8 +72,22 @@ fn a_layer_that_is_added_is_taken_as_it_is() {
 }
 
 #[test]
+fn layers_that_only_hold_data_stand_behind_double_colons() {
+    for (string, lowers, data) in [
+        ("lowerdir=a::b", &["a"][..], &["b"][..]),
+        ("lowerdir=a:b::c::s3://d/e", &["a", "b"], &["c", "s3://d/e"]),
+        ("lowerdir=a,datadir+=b:c,datadir+=d", &["a"], &["b:c", "d"]),
+        (r"lowerdir=a\:\:b", &["a::b"], &[]),
+    ] {
+        let options = parsed(string);
+        assert_eq!(options.lowers, lowers.iter().map(|name| name.as_bytes()).collect::<Vec<_>>(), "{string}");
+        assert_eq!(options.data, data.iter().map(|name| name.as_bytes()).collect::<Vec<_>>(), "{string}");
+    }
+}
+
+#[test]
 fn bytes_that_are_no_text_survive() {
-    let options = parse(&[b"lowerdir=a\xff:b"]).unwrap();
+    let options = parse(&[OsStr::from_bytes(b"lowerdir=a\xff:b")]).unwrap();
     assert_eq!(options.lowers, [&b"a\xff"[..], b"b"]);
 }
 
@@ -83,7 +97,7 @@ fn quotes_protect_commas() {
     assert_eq!(options.lowers, [&b"a,b"[..], b"c"]);
     assert_eq!(options.upper.as_deref(), Some(&b"u,v"[..]));
     assert_eq!(options.fsname.as_deref(), Some("x,ro"));
-    assert_eq!(options.toggles, Toggles { read_only: Some(false), ..Toggles::default() });
+    assert_eq!(options.read_only(), Some(false));
     assert_eq!(lowers(r#"lowerdir=a"b:c"#), [r#"a"b"#, "c"], "a quote inside is a character");
     for string in [r#"lowerdir="a"#, r#"lowerdir="a"b"#] {
         assert!(refused(string).contains("a quote that is not closed"));
@@ -101,20 +115,26 @@ fn repeated_and_empty_strings_are_one_string() {
 
 #[test]
 fn flags_are_switched_on_and_off_and_the_last_one_counts() {
-    type Toggle = fn(Toggles) -> Option<bool>;
-    let pairs: [(&str, &str, Toggle); 5] = [
-        ("ro", "rw", |t| t.read_only),
-        ("nosuid", "suid", |t| t.no_suid),
-        ("nodev", "dev", |t| t.no_dev),
-        ("noexec", "exec", |t| t.no_exec),
-        ("noatime", "atime", |t| t.no_atime),
-    ];
-    for (on, off, toggle) in pairs {
-        assert_eq!(toggle(parsed("").toggles), None);
-        assert_eq!(toggle(parsed(on).toggles), Some(true), "{on}");
-        assert_eq!(toggle(parsed(off).toggles), Some(false), "{off}");
-        assert_eq!(toggle(parsed(&format!("{on},{off}")).toggles), Some(false));
-        assert_eq!(toggle(parsed(&format!("{off},{on}")).toggles), Some(true));
+    assert_eq!(parsed("").flags(), Flags::default());
+    for word in GENERIC {
+        let flags = parsed(word).flags();
+        assert_eq!(flags == Flags::default(), word == "rw", "{word}");
+    }
+    let flags = parsed("nodev,ro,dev,noatime,rw,relatime,nosuid").flags();
+    assert_eq!(flags, Flags { no_suid: true, ..Flags::default() });
+    for (string, expected) in [("", None), ("ro,rw", Some(false)), ("rw,nodev,ro,noexec", Some(true))] {
+        assert_eq!(parsed(string).read_only(), expected, "{string}");
+    }
+}
+
+#[test]
+fn a_remount_takes_ro_and_rw_alone() {
+    assert_eq!(parsed("remount,ro,rw").beyond_remount(), None);
+    assert_eq!(parsed("rw,user_id=0,group_id=0,remount,ro").read_only(), Some(true));
+    assert!(refused("user_id=0").contains("no option \"user_id\""), "it has no effect on a new mount");
+    for string in ["lowerdir=a", "upperdir=u", "nodev", "xino=on", "volatile", "fsname=x", "datadir+=d"] {
+        let key = string.split('=').next();
+        assert_eq!(parsed(&format!("ro,{string}")).beyond_remount(), key);
     }
 }
 
@@ -126,7 +146,7 @@ fn the_other_options_are_heard() {
     assert_eq!(options.fsname.as_deref(), Some("x"));
     assert_eq!(options.kernel, [("xino".into(), "on".into()), ("index".into(), "off".into())]);
     assert_eq!(parsed("markers=kernel").markers, Some(Markers::Kernel));
-    assert_eq!(parsed("defaults,relatime,default_permissions,x-systemd.requires=a"), Options::default());
+    assert_eq!(parsed("defaults,default_permissions,x-systemd.requires=a"), Options::default());
     for key in KERNEL {
         assert_eq!(parsed(&format!("{key}=v")).kernel, [(key.into(), "v".into())]);
     }
@@ -135,9 +155,12 @@ fn the_other_options_are_heard() {
 #[test]
 fn nonsense_is_refused_by_a_sentence() {
     for (string, words) in [
-        ("lowerdir=a::b", "data-only layers (\"::\" in lowerdir)"),
-        ("lowerdir=a:b::c::d", "data-only layers"),
-        ("datadir+=a", "data-only layers (datadir+)"),
+        ("lowerdir=a::b:c", "each layer behind a double colon needs one of its own"),
+        ("lowerdir=a:::b", "more than two colons in a row"),
+        ("lowerdir=a::", "begins or ends with a colon"),
+        ("lowerdir=::a", "begins or ends with a colon"),
+        ("datadir+=", "datadir+ is empty"),
+        ("remount=1", "remount takes no value"),
         ("lowerdir=:a", "begins or ends with a colon"),
         ("lowerdir=a:", "begins or ends with a colon"),
         ("lowerdir=", "lowerdir is empty"),

@@ -1,16 +1,18 @@
 //! What typed words mean and which engine they get, without a file system.
 
 use clap::Parser;
+use overlay_kernel::Means;
 
 use super::*;
 use crate::args::{Args, Command};
+use crate::compat;
 
-const ANY: Offer = Offer::Overlayfs { descriptors: true };
+const ANY: Offer = Offer::Overlayfs(Means::Descriptors);
 
 fn read(words: &str) -> Result<Intent> {
     let args = ["overlay", "mount"].into_iter().chain(words.split_whitespace()).chain(["/m"]);
     match Args::try_parse_from(args).unwrap().command {
-        Command::Mount(mount) => Intent::read(&mount),
+        Command::Mount(mount) => Intent::read(&mount, compat::parse(&mount.options)?),
         other => panic!("{other:?}"),
     }
 }
@@ -25,9 +27,10 @@ fn present(ino: u64) -> Directory {
 
 /// Facts in which every directory is there and is another one.
 fn facts(intent: &Intent) -> Facts {
-    let lowers = intent.lowers.iter().zip(10..);
+    let lowers = intent.all_lowers().zip(10..);
     Facts {
         lowers: lowers.map(|(lower, ino)| lower.spec.path().map(|_| present(ino))).collect(),
+        too_deep: intent.all_lowers().map(|_| false).collect(),
         upper: intent.upper.as_ref().map(|_| (present(1), present(2))),
         mountpoint: present(3),
         upper_mounted_on: None,
@@ -137,8 +140,14 @@ fn auto_takes_the_kernel_where_it_can_serve_the_stack() {
         (full.as_str(), &ANY, Engine::Kernel, "all layers"),
         (&format!("{full} --lower x"), &ANY, Engine::Fuse, "at most 500"),
         ("--lower a", &ANY, Engine::Fuse, "a second lower"),
-        ("--lower a --lower s3://b/p", &ANY, Engine::Fuse, "s3://b/p is none"),
-        ("--lower a --lower dir:///b?markers=oci", &ANY, Engine::Fuse, ".wh. names of /b"),
+        ("--lower a --lower s3://b/p", &ANY, Engine::Kernel, "the layer s3://b/p is served to it"),
+        (
+            "--lower s3://b/p --lower dir:///b?markers=oci",
+            &ANY,
+            Engine::Kernel,
+            "the 2 layers that are no plain",
+        ),
+        ("--lower a --lower s3://b/p", &nothing, Engine::Fuse, "no privilege"),
         ("--lower a --lower b", &nothing, Engine::Fuse, "no privilege"),
         ("--lower a --lower b --engine fuse", &ANY, Engine::Fuse, "asked for"),
         ("--lower a --lower b --engine kernel", &ANY, Engine::Kernel, "asked for"),
@@ -155,7 +164,12 @@ fn auto_takes_the_kernel_where_it_can_serve_the_stack() {
 fn an_engine_that_cannot_do_it_says_so() {
     let nothing = Offer::Nothing("no privilege".into());
     for (words, offer, expected) in [
-        ("--lower s3://b --engine kernel", &ANY, "s3://b is none; leave out --engine kernel"),
+        (
+            "--lower s3://b --engine kernel",
+            &ANY,
+            "a second lower layer where there is no upper; leave out --engine",
+        ),
+        ("-o lowerdir=a::b --engine fuse", &ANY, "has no data-only layers yet"),
         ("--lower a --lower b --engine kernel", &nothing, "no privilege; leave out"),
         ("--lower a --lower b --engine fuse -o metacopy=on", &ANY, "does not have metacopy=on yet"),
         ("--lower a -o xino=on", &ANY, "does not have xino=on yet, and it would serve this: the kernel"),
@@ -175,10 +189,41 @@ fn roots_mounts_have_devices_and_set_user_id_programs() {
     let user = Flags { no_suid: true, no_dev: true, ..Flags::default() };
     assert_eq!(flags(writable, false), user);
     assert_eq!(flags(&format!("{writable} -o suid,dev"), false), user, "a user cannot have them");
-    let all = Flags { read_only: true, no_suid: true, no_dev: true, no_exec: true, no_atime: true };
+    let all = Flags {
+        read_only: true,
+        no_suid: true,
+        no_dev: true,
+        no_exec: true,
+        no_atime: true,
+        ..Flags::default()
+    };
     assert_eq!(flags(&format!("{writable} -o ro,nosuid,nodev,noexec,noatime"), true), all);
     assert!(flags("--lower a", true).read_only);
     assert!(flags("--lower a -o rw", true).read_only, "there is nothing to write to");
+}
+
+#[test]
+fn the_layers_that_are_no_plain_directories_are_numbered() {
+    let intent = intent("-o lowerdir=a:s3://b/p:dir:///c?markers=oci::d,datadir+=s3://e");
+    let request = intent.request(true, false);
+    let directory = |path: &str| overlay_kernel::Lower::Directory(path.into());
+    let mount = |index, name: &str| overlay_kernel::Lower::Mount { index, name: name.into() };
+    assert_eq!(request.lowers, [directory("a"), mount(0, "s3://b/p"), mount(1, "/c")]);
+    assert_eq!(request.data, [directory("d"), mount(2, "s3://e")]);
+    assert_eq!(
+        intent.images().map(|lower| lower.spec.to_string()).collect::<Vec<_>>(),
+        ["s3://b/p", "/c", "s3://e"]
+    );
+}
+
+#[test]
+fn a_directory_that_the_kernel_cannot_stack_on_is_served_to_it() {
+    let mut intent = intent("--lower a --lower b");
+    let mut facts = facts(&intent);
+    facts.too_deep[1] = true;
+    intent.heed(&facts);
+    assert_eq!(intent.images().map(|lower| lower.spec.to_string()).collect::<Vec<_>>(), ["b"]);
+    assert_eq!(intent.choose(&ANY).unwrap().engine, Engine::Kernel);
 }
 
 #[test]

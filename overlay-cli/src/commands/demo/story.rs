@@ -9,8 +9,10 @@ use clap::Parser;
 use super::scene::{Content, Scene};
 use super::tree;
 use crate::args::{Args, Command};
+use crate::compat;
 use crate::failure::{Failure, Result};
 use crate::plan::Intent;
+use crate::process::Invocation;
 use crate::serve::Server;
 
 /// What is added to a file of the bucket.
@@ -34,7 +36,8 @@ fn play(scene: &Scene) -> Result<()> {
     let before = scene.lowers()?;
     let words = words(scene);
     introduce(scene, &words)?;
-    let mut server = Server::start(&intent(&words)?, &scene.variables())?;
+    let invocation = Invocation { args: Vec::new(), variables: scene.variables() };
+    let mut server = Server::union(&intent(&words)?, &invocation)?;
     server.heed_signals();
     let shown = show(&server, &before);
     let unmounted = server.unmounter().unmount();
@@ -57,7 +60,7 @@ fn words(scene: &Scene) -> Vec<String> {
 
 fn intent(words: &[String]) -> Result<Intent> {
     match Args::try_parse_from(words).map(|args| args.command) {
-        Ok(Command::Mount(mount)) => Intent::read(&mount),
+        Ok(Command::Mount(mount)) => Intent::read(&mount, compat::parse(&mount.options)?),
         other => Err(Failure::new(format!("the demonstration cannot be started by {words:?}: {other:?}"))),
     }
 }
@@ -88,8 +91,9 @@ fn show(server: &Server, before: &(Content, Content)) -> Result<()> {
 }
 
 fn show_union(server: &Server, (local, bucket): &(Content, Content)) -> Result<()> {
-    let labels = server.overlay.layer_labels();
-    for (path, layer) in server.block_on(tree::union(&server.overlay))? {
+    let overlay = server.overlay().ok_or_else(|| Failure::new("the demonstration is not merged here"))?;
+    let labels = overlay.layer_labels();
+    for (path, layer) in server.block_on(tree::union(overlay))? {
         let hides = local.contains_key(&path) && bucket.contains_key(&format!("site/{path}"));
         let hint = if hides { "  (hides the one in the bucket)" } else { "" };
         say(&format!("  merged/{path:<18} {}{hint}", labels[layer]))?;

@@ -1,0 +1,60 @@
+//! A union that the kernel merges: what must hold before, and the mount.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use overlay_core::marker::kernel::Namespace;
+use overlay_fuse::Image;
+use overlay_kernel::{Means, Mounted, Offer, Plan, Upper, upper_refusal_with};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::failure::{Failure, Result};
+use crate::plan::Intent;
+use crate::process;
+
+/// Mounts the union. `images` are the layers that the kernel cannot read as they are; `shelter` is where a private
+/// directory may be made.
+pub(crate) fn mount(
+    intent: &Intent,
+    namespace: Namespace,
+    images: &[Image],
+    shelter: &Path,
+) -> Result<Mounted> {
+    let userxattr = namespace == Namespace::User;
+    if let Some(upper) = &intent.upper {
+        refuse_in_use(upper)?;
+        if let Some(why) = upper_refusal_with(upper, userxattr)? {
+            return Err(Failure::new(why));
+        }
+    }
+    let plan = Plan::new(&intent.request(process::is_root(), userxattr))?;
+    let images: Vec<_> = images.iter().map(AsFd::as_fd).collect();
+    Ok(overlay_kernel::mount(&plan, &images, means()?, &intent.mountpoint, shelter)?)
+}
+
+/// How this kernel is told what to merge.
+pub(crate) fn means() -> Result<Means> {
+    match Offer::probe() {
+        Offer::Overlayfs(means) => Ok(means),
+        Offer::Nothing(why) => Err(Failure::new(why)),
+    }
+}
+
+/// Fails if a server of ours holds the upper or the work: the kernel would let both write.
+fn refuse_in_use(upper: &Upper) -> Result<()> {
+    for path in [&upper.upper, &upper.work] {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(path, flags, Mode::empty())
+            .map_err(|errno| Failure::cannot(format_args!("open {}", path.display()), errno))?;
+        match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => {
+                return Err(Failure::new(format!("{} is in use by another mount", path.display())));
+            }
+            locked => {
+                locked.map_err(|errno| Failure::cannot(format_args!("lock {}", path.display()), errno))?
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! Layers that this process serves to the kernel, which merges them.
+
+use std::sync::Arc;
+
+use overlay_core::local::LocalOptions;
+use overlay_core::marker::kernel::Namespace;
+use overlay_fuse::{Image, ImageError, ImageOptions, ImageServer};
+use overlay_kernel::Mounted;
+use tokio::runtime::Runtime;
+
+use super::home::Home;
+use super::{Signals, Unmount, Watched, lifeline, namespace, proof, runtime, threads};
+use crate::failure::{Failure, Result};
+use crate::kernel;
+use crate::lifeline::Lifeline;
+use crate::plan::Intent;
+use crate::process::{self, Invocation};
+use crate::registry::Layers;
+
+/// The servers of a union's layers.
+pub(crate) struct ImageServers {
+    servers: Vec<ImageServer>,
+    /// The union; `None` if this process cannot reach it any more.
+    mounted: Option<Mounted>,
+}
+
+/// Servers that have begun, and what belongs to them.
+pub(super) struct Started {
+    pub(super) servers: ImageServers,
+    pub(super) runtime: Runtime,
+    pub(super) signals: Signals,
+    pub(super) lifeline: Option<Lifeline>,
+}
+
+/// The images, not part of a union yet.
+struct Ready {
+    images: Vec<Image>,
+    runtime: Runtime,
+    signals: Signals,
+}
+
+/// Opens and serves the layers, and has the kernel mount the union.
+pub(super) fn start(intent: &Intent, invocation: &Invocation, watched: Watched) -> Result<Started> {
+    process::prepare();
+    let namespace = namespace(intent)?;
+    let home = Home::find(watched)?;
+    let (ready, home) = home.apart(|| ready(intent, invocation, namespace))?;
+    let Ready { images, runtime, signals } = ready?;
+    let mounted = kernel::mount(intent, namespace, &images, &invocation.runtime_directory())?;
+    // Before the namespace is left, in which the mount is seen.
+    let lifeline = lifeline(intent);
+    let left = home.leave(&intent.mountpoint)?;
+    // From here on the union alone keeps the images.
+    let servers = images.into_iter().map(Image::into_server).collect();
+    let servers = ImageServers { servers, mounted: Some(mounted).filter(|_| !left) };
+    Ok(Started { servers, runtime, signals, lifeline })
+}
+
+fn ready(intent: &Intent, invocation: &Invocation, namespace: Namespace) -> Result<Ready> {
+    let runtime = runtime()?;
+    let signals = runtime.block_on(async { Signals::new() })?;
+    proof::copy_up_works(&runtime, namespace, &invocation.runtime_directory())?;
+    let images = runtime.block_on(open(intent, invocation, namespace, &runtime))?;
+    Ok(Ready { images, runtime, signals })
+}
+
+async fn open(
+    intent: &Intent,
+    invocation: &Invocation,
+    namespace: Namespace,
+    runtime: &Runtime,
+) -> Result<Vec<Image>> {
+    let variables = invocation.variables.iter().cloned();
+    let layers = Layers::new(variables, process::user_and_group(), LocalOptions::new(namespace));
+    let mut images = Vec::new();
+    for lower in intent.images() {
+        let layer = layers.open(lower).await?;
+        let label: Arc<str> = layer.label().clone();
+        let image = Image::serve(layer, &options(namespace), runtime.handle().clone()).await;
+        images.push(image.map_err(|error| failed(error, &label))?);
+    }
+    Ok(images)
+}
+
+/// How images are served.
+pub(super) fn options(namespace: Namespace) -> ImageOptions {
+    ImageOptions { namespace, threads: threads() }
+}
+
+fn failed(error: ImageError, label: &str) -> Failure {
+    match error {
+        ImageError::Layer(error) => error.into(),
+        ImageError::Mount(error) => Failure::cannot(format_args!("serve layer {label}"), error),
+    }
+}
+
+impl ImageServers {
+    pub(super) fn unmounter(&self) -> Unmount {
+        self.mounted.clone().map_or(Unmount::Nobody, Unmount::Kernel)
+    }
+
+    /// Waits until the union is gone.
+    pub(super) fn wait(self) -> Result<()> {
+        let mut ended = Ok(());
+        for server in self.servers {
+            let this = server.wait().map_err(Failure::from);
+            ended = ended.and(this);
+        }
+        ended
+    }
+}
