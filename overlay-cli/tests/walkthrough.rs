@@ -5,8 +5,11 @@ mod shell;
 
 use shell::Shell;
 
-/// The walkthrough: what a part of it is called, and how it is done with an engine.
-const LINES: [(&str, fn(&str)); 7] = [
+/// A part of the walkthrough: what it is called, and how it is done with an engine.
+type Line = (&'static str, fn(&str));
+
+/// The walkthrough.
+const LINES: [Line; 7] = [
     ("1-6 two lowers and an upper", lines_1_to_6_two_lowers_and_an_upper),
     ("7-8 one lower, and mounts upon mounts", lines_7_and_8_one_lower_and_mounts_upon_mounts),
     ("9 many lowers", line_9_many_lowers),

@@ -1,0 +1,279 @@
+//! The kernel engine's mounts and servers, from the first to the last: how they end, what they leave, and where they
+//! work.
+#![allow(clippy::unwrap_used, reason = "in a test a failure is a panic")]
+
+mod shell;
+
+use std::time::{Duration, Instant};
+
+use shell::Shell;
+
+/// A plain directory over one of `.wh.` names, which the kernel cannot read as it is, over another plain one.
+fn seeded() -> Shell {
+    let s = Shell::new();
+    s.run(
+        "mkdir -p local served/d base/d upper work mnt
+         echo local > local/own; echo served > served/file; seq 20000 > served/d/long; touch served/.wh.gone
+         echo base > base/d/deep; echo gone > base/gone",
+    );
+    s
+}
+
+/// The words that mount it. The mount point is absolute, so that the server can be told from others.
+fn mount(s: &Shell, words: &str) -> String {
+    let dir = s.dir().display();
+    format!(
+        "overlay mount --engine kernel --lower local --lower 'dir://{dir}/served?markers=oci' --lower base \
+         --upper upper --work work {words} {dir}/mnt"
+    )
+}
+
+/// The servers whose mount point is in the directory.
+fn servers(s: &Shell) -> Vec<i32> {
+    let place = s.at("mnt").into_os_string().into_encoded_bytes();
+    let is_ours = |pid: &i32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let mut words = line.split(|b| *b == 0);
+        words.any(|word| word == b"--serving") && line.split(|b| *b == 0).any(|word| word == place)
+    };
+    let names = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter_map(|name| name.to_str()?.parse().ok()).filter(is_ours).collect()
+}
+
+/// Waits, for as long as it can take, until no server is left.
+#[track_caller]
+fn no_server_stays(s: &Shell) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !servers(s).is_empty() {
+        assert!(Instant::now() < end, "servers stay: {:?}", servers(s));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// All that a mount could leave behind on the machine: mounts in the directory, and private mount points.
+fn left(s: &Shell) -> Vec<String> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let inside = s.dir().to_str().unwrap();
+    let mut left: Vec<_> = mounts.lines().filter(|line| line.contains(inside)).map(String::from).collect();
+    for shelter in ["/run", "/tmp"] {
+        let names = std::fs::read_dir(shelter).unwrap().map(|entry| entry.unwrap().file_name());
+        let names = names.map(|name| name.to_string_lossy().into_owned());
+        left.extend(names.filter(|name| name.starts_with("overlay-") && !name.starts_with("overlay-test")));
+    }
+    left
+}
+
+fn kill(pid: i32) {
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(pid).unwrap(),
+        rustix::process::Signal::KILL,
+    )
+    .unwrap();
+}
+
+#[test]
+fn nothing_is_left_of_two_hundred_mounts_however_they_end() {
+    needs_fuse!();
+    let s = seeded();
+    let before = left(&s);
+    let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let open = descriptors();
+    let mount = mount(&s, "");
+    for round in 0..200 {
+        s.run(&mount);
+        match round % 3 {
+            0 => s.prints("cat mnt/file; overlay umount mnt", "served"),
+            1 => s.prints("cat mnt/file; umount -l mnt", "served"),
+            _ => {
+                let [server] = servers(&s)[..] else {
+                    panic!("one server for all layers: {:?}", servers(&s))
+                };
+                kill(server);
+                s.prints("cat mnt/own; umount mnt", "local");
+            }
+        };
+        no_server_stays(&s);
+    }
+    assert_eq!(left(&s), before);
+    assert!(descriptors() <= open, "a descriptor is left open");
+    s.prints("ls work/work 2>/dev/null | wc -l", "0");
+}
+
+#[test]
+fn a_server_that_dies_takes_its_own_files_with_it_and_no_others() {
+    needs_fuse!();
+    let s = seeded();
+    s.run(&mount(&s, ""));
+    s.prints("cat mnt/own mnt/file", "local\nserved");
+    kill(servers(&s)[0]);
+    no_server_stays(&s);
+    s.prints("cat mnt/own; echo more >> mnt/own; cat mnt/own; ls upper", "local\nlocal\nmore\nown");
+    let complaint = s.fails("cat mnt/d/long > /dev/null");
+    assert!(complaint.contains("not connected") || complaint.contains("Input/output"), "{complaint}");
+    s.run("umount mnt");
+    s.run(&mount(&s, ""));
+    s.prints("wc -l < mnt/d/long; cat mnt/own", "20000\nlocal\nmore");
+    s.run("overlay umount mnt");
+}
+
+#[test]
+fn a_union_in_use_is_kept_by_its_users_after_a_lazy_unmount() {
+    needs_fuse!();
+    let s = seeded();
+    s.run(&mount(&s, ""));
+    let held = std::fs::File::open(s.at("mnt/d/long")).unwrap();
+    let complaint = s.fails("overlay umount mnt");
+    assert!(complaint.contains("is in use"), "{complaint}");
+    s.run("overlay umount --lazy mnt");
+    assert_eq!(std::io::read_to_string(&held).unwrap().lines().count(), 20000);
+    assert_eq!(servers(&s).len(), 1);
+    drop(held);
+    no_server_stays(&s);
+}
+
+#[test]
+fn a_signal_to_the_server_unmounts_the_union() {
+    needs_fuse!();
+    let s = seeded();
+    s.run(&mount(&s, ""));
+    let pid = rustix::process::Pid::from_raw(servers(&s)[0]).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    no_server_stays(&s);
+    s.prints("ls mnt", "");
+}
+
+#[test]
+fn the_end_of_a_mount_namespace_ends_union_and_server() {
+    needs_fuse!();
+    for options in ["", "--propagation shared"] {
+        let s = seeded();
+        let script = format!("{}; cat mnt/file", mount(&s, ""));
+        std::fs::write(s.at("script"), script).unwrap();
+        s.prints(&format!("unshare --mount {options} sh -e script"), "served");
+        no_server_stays(&s);
+        // With a user in it the namespace, and so the union, goes on.
+        std::fs::write(s.at("script"), format!("{}; cat mnt/file; read x; cat mnt/d/deep", mount(&s, "")))
+            .unwrap();
+        s.prints(&format!("(sleep 0.3; echo) | unshare --mount {options} sh -e script"), "served\nbase");
+        no_server_stays(&s);
+    }
+}
+
+#[test]
+fn a_user_merges_by_the_kernel_in_a_namespace_of_his_own() {
+    needs_fuse!();
+    let test = "a_user_merges_by_the_kernel_in_a_namespace_of_his_own";
+    let s = seeded();
+    let user = "setpriv --reuid 1000 --regid 1000 --clear-groups unshare --user --map-root-user --mount";
+    if !shell::has(test, &["setpriv", "unshare", "getfattr"]) {
+        return;
+    }
+    if !s.output(&format!("{user} sh -c ': < /dev/fuse'")).status.success() {
+        eprintln!("SKIPPED {test}: it needs user namespaces and a /dev/fuse that users may open");
+        return;
+    }
+    s.run(&format!("cp {} overlay; chown -R 1000:1000 .", env!("CARGO_BIN_EXE_overlay")));
+    let plain = "./overlay mount -v --engine kernel --lower local --lower base --upper upper --work work mnt";
+    for (mount, kept) in [
+        (plain.to_owned(), "deep"),
+        (mount(&s, "-v").replace("overlay mount", "./overlay mount"), "deep long"),
+    ] {
+        let script = format!(
+            "{mount} 2>&1; ls mnt/d | tr '\\n' ' '; echo; cat mnt/own; echo more >> mnt/own; rm -r mnt/d; mkdir mnt/d; ls mnt/d
+             grep \" $PWD/mnt overlay\" /proc/self/mounts | grep -o userxattr; ./overlay umount mnt"
+        );
+        std::fs::write(s.at("script"), script).unwrap();
+        let printed = s.run(&format!("{user} sh -e script"));
+        let expected = format!("overlay: engine kernel: it was asked for\n{kept} \nlocal\nuserxattr");
+        assert_eq!(printed.trim(), expected);
+        s.prints("cat upper/own; stat -c '%u' upper/own", "local\nmore\n1000");
+        s.prints("getfattr --only-values -n user.overlay.opaque upper/d; echo", "y");
+        no_server_stays(&s);
+        s.run("rm -rf upper/* work/*");
+    }
+}
+
+#[test]
+fn the_engine_is_told_with_its_reason() {
+    needs_fuse!();
+    let s = seeded();
+    let dir = s.dir().display();
+    let mount = "overlay mount -v --upper upper --work work";
+    for (words, expected) in [
+        (
+            "--lower local",
+            "engine kernel: all layers are local directories and this process may mount overlayfs",
+        ),
+        (
+            &*format!("--lower local --lower 'dir://{dir}/served?markers=oci'"),
+            &*format!(
+                "engine kernel: this process may mount overlayfs, and the layer {dir}/served is served to it"
+            ),
+        ),
+        ("--engine fuse --lower local", "engine fuse: it was asked for"),
+    ] {
+        let printed = s.run(&format!("{mount} {words} mnt 2>&1; overlay umount mnt"));
+        assert_eq!(printed.trim(), format!("overlay: {expected}"));
+    }
+}
+
+#[test]
+fn what_the_kernel_refuses_the_fuse_engine_serves() {
+    needs_fuse!();
+    let s = seeded();
+    s.run("mkdir one two twowork oneupper onework ram; mount -t ramfs ram ram; mkdir ram/upper ram/work");
+    s.run("overlay mount --engine kernel --lower local --upper oneupper --work onework one; mkdir one/upper one/work");
+    for (upper, why) in [("one", "overlay"), ("ram", "attributes")] {
+        let mount = |engine| {
+            format!(
+                "overlay mount -v --engine {engine} --lower local --upper {upper}/upper --work {upper}/work mnt 2>&1"
+            )
+        };
+        let told = s.run(&format!("{} | tee told; test -z \"$(grep -v engine told)\"", mount("auto")));
+        assert!(told.starts_with("overlay: engine fuse: ") && told.contains(why), "{told}");
+        s.prints("cat mnt/own; echo new > mnt/new; ls mnt", "local\nnew\nown");
+        s.run("overlay umount mnt");
+        let told = s.run(&format!("{} || true", mount("kernel")));
+        assert!(told.contains(why) && told.trim().lines().count() == 1, "{told}");
+    }
+    s.run("overlay umount one; umount ram");
+}
+
+#[test]
+fn data_only_layers_are_the_kernels() {
+    needs_fuse!();
+    let s = Shell::new();
+    if !shell::has("data_only_layers_are_the_kernels", &["setfattr"]) {
+        return;
+    }
+    s.run(
+        "mkdir meta data other mnt; echo content > data/blob; truncate -s 8 meta/file
+         setfattr -n trusted.overlay.metacopy meta/file; setfattr -n trusted.overlay.redirect -v /blob meta/file",
+    );
+    s.run("overlay mount -o lowerdir=meta::data,metacopy=on,redirect_dir=follow mnt");
+    s.prints("cat mnt/file; ls mnt", "content\nfile");
+    s.run("overlay umount mnt");
+}
+
+#[test]
+fn options_and_flags_reach_the_kernel() {
+    needs_fuse!();
+    let s = seeded();
+    let options = "redirect_dir=on,metacopy=on,index=on,xino=auto,uuid=on,volatile,noatime,nodev,nosuid,noexec,nodiratime";
+    s.run(&format!("overlay mount --engine kernel --lower local --upper upper --work work -o {options} mnt"));
+    let line = s.run("grep \" $PWD/mnt overlay\" /proc/self/mounts");
+    for word in [
+        "redirect_dir=on",
+        "metacopy=on",
+        "index=on",
+        "uuid=on",
+        "volatile",
+        "noatime",
+        "nodev",
+        "nosuid",
+        "noexec",
+    ] {
+        assert!(line.contains(word), "{word}: {line}");
+    }
+    s.run("overlay umount mnt");
+}
