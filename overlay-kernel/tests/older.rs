@@ -27,8 +27,8 @@ fn every(call: libc::c_long, errno: Errno) -> Answer {
     Answer { call, second: None, errno }
 }
 
-/// Linux before 5.2.
-fn without_fsopen() -> Vec<Answer> {
+/// Linux before 5.2 (ENOSYS), or a container whose filter knows nothing newer (EPERM).
+fn without_fsopen(errno: Errno) -> Vec<Answer> {
     let calls = [
         libc::SYS_fsopen,
         libc::SYS_fsconfig,
@@ -38,7 +38,7 @@ fn without_fsopen() -> Vec<Answer> {
         libc::SYS_open_tree,
         libc::SYS_mount_setattr,
     ];
-    calls.map(|call| every(call, Errno::NOSYS)).into()
+    calls.map(|call| every(call, errno)).into()
 }
 
 /// Linux before 6.13: `FSCONFIG_SET_FD` is no way to name a layer.
@@ -138,7 +138,9 @@ fn the_means_of_older_kernels_are_found_by_trying() {
     }
     finds(&[], &Offer::Overlayfs(Means::Descriptors));
     finds(&without_descriptors(), &Offer::Overlayfs(Means::Paths));
-    finds(&without_fsopen(), &Offer::Overlayfs(Means::Legacy));
+    for errno in [Errno::NOSYS, Errno::PERM] {
+        finds(&without_fsopen(errno), &Offer::Overlayfs(Means::Legacy));
+    }
     let without_layers = [SET_FD, SET_STRING].map(fsconfig);
     finds(&without_layers, &Offer::Overlayfs(Means::Legacy));
     finds(&[every(libc::SYS_mount_setattr, Errno::NOSYS)], &Offer::Overlayfs(Means::Descriptors));
@@ -152,9 +154,9 @@ fn why_there_is_nothing_is_told() {
     let nothing = |why: &str| Offer::Nothing(why.into());
     let missing = nothing("this kernel has no overlayfs");
     let forbidden = nothing("this process may not mount overlayfs (it needs CAP_SYS_ADMIN)");
+    finds(&[every(libc::SYS_fsopen, Errno::NODEV)], &missing);
     for (errno, offer) in [(Errno::NODEV, missing), (Errno::PERM, forbidden)] {
-        finds(&[every(libc::SYS_fsopen, errno)], &offer);
-        let mut old = without_fsopen();
+        let mut old = without_fsopen(Errno::NOSYS);
         old.push(every(libc::SYS_mount, errno));
         finds(&old, &offer);
     }
