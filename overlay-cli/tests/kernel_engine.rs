@@ -108,6 +108,8 @@ fn a_server_that_dies_takes_its_own_files_with_it_and_no_others() {
     kill(servers(&s)[0]);
     no_server_stays(&s);
     s.prints("cat mnt/own; echo more >> mnt/own; cat mnt/own; ls upper", "local\nlocal\nmore\nown");
+    // What was asked while it died is told otherwise: "connection abort".
+    s.fails("cat mnt/d/long > /dev/null");
     let complaint = s.fails("cat mnt/d/long > /dev/null");
     assert!(complaint.contains("not connected") || complaint.contains("Input/output"), "{complaint}");
     s.run("umount mnt");
@@ -140,6 +142,17 @@ fn a_signal_to_the_server_unmounts_the_union() {
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     no_server_stays(&s);
     s.prints("ls mnt", "");
+}
+
+#[test]
+fn a_server_keeps_no_other_union() {
+    needs_fuse!();
+    let (first, second) = (seeded(), seeded());
+    first.run(&mount(&first, ""));
+    second.run(&mount(&second, ""));
+    first.run("overlay umount mnt");
+    assert_eq!((servers(&first).len(), servers(&second).len()), (0, 1));
+    second.run("overlay umount mnt");
 }
 
 #[test]
@@ -215,28 +228,6 @@ fn the_engine_is_told_with_its_reason() {
         let printed = s.run(&format!("{mount} {words} mnt 2>&1; overlay umount mnt"));
         assert_eq!(printed.trim(), format!("overlay: {expected}"));
     }
-}
-
-#[test]
-fn what_the_kernel_refuses_the_fuse_engine_serves() {
-    needs_fuse!();
-    let s = seeded();
-    s.run("mkdir one two twowork oneupper onework ram; mount -t ramfs ram ram; mkdir ram/upper ram/work");
-    s.run("overlay mount --engine kernel --lower local --upper oneupper --work onework one; mkdir one/upper one/work");
-    for (upper, why) in [("one", "overlay"), ("ram", "attributes")] {
-        let mount = |engine| {
-            format!(
-                "overlay mount -v --engine {engine} --lower local --upper {upper}/upper --work {upper}/work mnt 2>&1"
-            )
-        };
-        let told = s.run(&format!("{} | tee told; test -z \"$(grep -v engine told)\"", mount("auto")));
-        assert!(told.starts_with("overlay: engine fuse: ") && told.contains(why), "{told}");
-        s.prints("cat mnt/own; echo new > mnt/new; ls mnt", "local\nnew\nown");
-        s.run("overlay umount mnt");
-        let told = s.run(&format!("{} || true", mount("kernel")));
-        assert!(told.contains(why) && told.trim().lines().count() == 1, "{told}");
-    }
-    s.run("overlay umount one; umount ram");
 }
 
 #[test]

@@ -4,6 +4,27 @@
 //! kernel, and [`mount`] says it; [`remount`] and [`Mounted::unmount`] change and end what is mounted. Nothing here
 //! knows of FUSE.
 //!
+//! ```no_run
+//! use std::path::Path;
+//!
+//! use overlay_kernel::{Lower, Offer, Plan, Request, Upper, mount};
+//!
+//! let request = Request {
+//!     lowers: vec![Lower::Directory("/srv/base".into())],
+//!     upper: Some(Upper { upper: "/srv/upper".into(), work: "/srv/work".into() }),
+//!     ..Request::default()
+//! };
+//! let plan = Plan::new(&request)?;
+//! match Offer::probe() {
+//!     Offer::Overlayfs(means) => {
+//!         let mounted = mount(&plan, &[], means, Path::new("/mnt"), Path::new("/run"))?;
+//!         mounted.unmount()?;
+//!     }
+//!     Offer::Nothing(why) => println!("{why}"),
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Decisions are pure: [`Plan`] (with `options` and `escape`) and `explain`, which turns what the kernel answered
 //! into what to do. System calls are in rooms of their own: `layers`, `context`, `legacy`, `shelter`, `identity`,
 //! `remount`, `upper`.

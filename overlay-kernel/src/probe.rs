@@ -31,7 +31,8 @@ impl Offer {
     pub fn probe() -> Self {
         match fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC) {
             Ok(context) => Self::Overlayfs(means(&context)),
-            Err(Errno::NOSYS) => by_mount(),
+            // Filters of containers that know no fsopen answer EPERM as well.
+            Err(Errno::NOSYS | Errno::PERM) => by_mount(),
             Err(errno) => refusal(errno),
         }
     }

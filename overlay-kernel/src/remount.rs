@@ -55,13 +55,19 @@ fn change(target: &Path, read_only: Option<bool>) -> Result<(), Failed> {
         set_mount(mount.as_fd(), false).map_err(silent)?;
     }
     match reconfigure(mount.as_fd(), read_only) {
-        Err((Errno::NOSYS, _)) => return by_mount(mount.as_fd(), read_only).map_err(silent),
+        Err((errno, _)) if is_missing(errno) => return by_mount(mount.as_fd(), read_only).map_err(silent),
         done => done?,
     }
     if read_only == Some(true) {
         set_mount(mount.as_fd(), true).map_err(silent)?;
     }
     Ok(())
+}
+
+/// Whether a call may be missing: filters of containers that do not know it answer EPERM. Who may not mount is told
+/// the same by `mount(2)`.
+fn is_missing(errno: Errno) -> bool {
+    matches!(errno, Errno::NOSYS | Errno::PERM)
 }
 
 /// Changes the file system.
@@ -89,7 +95,7 @@ fn reconfigure_with(mount: BorrowedFd<'_>, word: Option<&str>) -> Result<(), Fai
 /// Changes the mount alone.
 fn set_mount(mount: BorrowedFd<'_>, read_only: bool) -> rustix::io::Result<()> {
     match set_attribute(mount, read_only) {
-        Err(Errno::NOSYS) => set_mount_by_mount(mount, read_only),
+        Err(errno) if is_missing(errno) => set_mount_by_mount(mount, read_only),
         done => done,
     }
 }

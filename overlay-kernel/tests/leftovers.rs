@@ -7,7 +7,7 @@ mod common;
 use std::fs;
 use std::os::fd::AsFd;
 
-use common::{Scene, means, names, options, tmpfs};
+use common::{Scene, means_with_mounts, names, options, tmpfs};
 use overlay_kernel::{Lower, Means, Offer, Plan, Request, Upper, detached, remount, upper_refusal};
 
 /// What this process holds: descriptors, threads.
@@ -50,7 +50,7 @@ fn everything(scene: &Scene, means: Means) {
 
 #[test]
 fn nothing_is_left_over() {
-    for means in means("nothing_is_left_over") {
+    for means in means_with_mounts("nothing_is_left_over") {
         let scene = Scene::new();
         let before = held();
         everything(&scene, means);

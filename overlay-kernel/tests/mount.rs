@@ -9,7 +9,7 @@ use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, symlink};
 
-use common::{Scene, means, names, options, tmpfs};
+use common::{Scene, means, means_with_mounts, names, options, tmpfs};
 use overlay_kernel::{Flags, KernelError, LOWERS_MAX, Lower, Means, Mounted, Plan, Request, Upper, detached};
 use rustix::fs::{Mode, OFlags, XattrFlags, setxattr};
 
@@ -184,7 +184,7 @@ fn mount_lower(index: usize) -> Lower {
 
 #[test]
 fn layers_may_be_mounts_without_a_path() {
-    for means in means("layers_may_be_mounts_without_a_path") {
+    for means in means_with_mounts("layers_may_be_mounts_without_a_path") {
         let scene = Scene::new();
         let mounts = [tmpfs(&["x", "both"]), tmpfs(&["y"])];
         let lowers = vec![mount_lower(1), scene.lower("a"), mount_lower(0)];
@@ -202,7 +202,7 @@ fn layers_may_be_mounts_without_a_path() {
 
 #[test]
 fn many_mounts_without_a_path_fit_into_one_union() {
-    for means in means("many_mounts_without_a_path_fit_into_one_union") {
+    for means in means_with_mounts("many_mounts_without_a_path_fit_into_one_union") {
         let scene = Scene::new();
         let mounts: Vec<_> = (0..300).map(|at| tmpfs(&[&format!("f{at}")])).collect();
         let request = Request { lowers: (0..300).map(mount_lower).collect(), ..Request::default() };
@@ -243,7 +243,7 @@ fn data_only_layers_give_data_and_no_names() {
 
 #[test]
 fn data_may_lie_in_a_mount_without_a_path() {
-    for means in means("data_may_lie_in_a_mount_without_a_path") {
+    for means in means_with_mounts("data_may_lie_in_a_mount_without_a_path") {
         let scene = Scene::new();
         refer(&scene, "trusted");
         let mount = common::detached("tmpfs");

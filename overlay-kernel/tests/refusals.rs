@@ -7,7 +7,7 @@ mod common;
 use std::fs;
 use std::os::fd::AsFd;
 
-use common::{Scene, means, options, tmpfs};
+use common::{Scene, means, means_with_mounts, options, tmpfs};
 use overlay_kernel::{KernelError, Lower, Means, Plan, Request, Upper};
 
 /// Has every means refuse the request that `prepare` makes of a scene, with these words.
@@ -170,7 +170,7 @@ fn a_mount_that_was_not_given_is_named() {
 
 #[test]
 fn what_cannot_be_mounted_although_it_got_a_place_leaves_nothing() {
-    for means in means("what_cannot_be_mounted_although_it_got_a_place_leaves_nothing") {
+    for means in means_with_mounts("what_cannot_be_mounted_although_it_got_a_place_leaves_nothing") {
         let scene = Scene::new();
         let mount = tmpfs(&["x"]);
         let upper = Some(Upper { upper: scene.path("upper"), work: scene.path("upper") });

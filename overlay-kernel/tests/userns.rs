@@ -8,7 +8,7 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::process::Command;
 
-use common::{Scene, means, names, options, tmpfs};
+use common::{Scene, means, means_with_mounts, names, options, tmpfs};
 use overlay_kernel::{Lower, Means, Offer, Request, remount, upper_refusal, upper_refusal_with};
 
 /// Set in the process that runs in the namespace.
@@ -63,7 +63,7 @@ fn layers_without_a_path_work_there_too() {
     if !inside(test) {
         return;
     }
-    for means in means(test) {
+    for means in means_with_mounts(test) {
         let scene = Scene::new();
         let mount = tmpfs(&["x"]);
         let lowers = vec![Lower::Mount { index: 0, name: "m".into() }, scene.lower("a")];

@@ -4,16 +4,21 @@
 //! of its own (`unshare --mount`) would keep both for ever. So it serves from a copy of the namespace, which it makes
 //! before the union is mounted, and leaves the namespace of the union once that is mounted: with the last process of
 //! its user the namespace goes, the union with it, and then the server.
+//!
+//! The copy must not keep what others unmount. It follows what is unmounted elsewhere where mounts are shared, and
+//! lets go of all that the server has no need of.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::sched::{CloneFlags, setns, unshare};
+use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change};
 
 use super::Watched;
 use crate::failure::{Failure, Result};
-use crate::mounts;
+use crate::mounts::{self, Entry};
 
 /// Where a server is to live.
 pub(super) enum Home {
@@ -27,22 +32,24 @@ pub(super) enum Home {
 
 impl Home {
     /// Decides where a server lives. One in the foreground is its user's to end.
-    pub(super) fn find(watched: Watched) -> Result<Self> {
-        let of = |path: &str| std::fs::read_link(path).ok();
-        let ours = of("/proc/self/ns/mnt");
-        // Who may not look at the first process is in a user namespace, and so in a mount namespace, of his own.
-        let is_own = of("/proc/1/ns/mnt") != ours;
-        Ok(if is_own && watched == Watched::Background { Self::Elsewhere } else { Self::Here })
+    pub(super) fn find(watched: Watched) -> Self {
+        let of = |path: &str| fs::read_link(path).ok();
+        // Where the first process may not be looked at, nobody knows what the namespace is good for.
+        let is_first = of("/proc/1/ns/mnt").is_some_and(|first| Some(first) == of(OURS));
+        if is_first || watched == Watched::Foreground { Self::Here } else { Self::Elsewhere }
     }
 
-    /// Does something by threads that live at home. To be called while the process has one thread.
-    pub(super) fn apart<T: Send>(self, work: impl FnOnce() -> T + Send) -> Result<(T, Self)> {
+    /// Opens and serves layers by threads that live at home. To be called while the process has one thread.
+    pub(super) fn apart<T: Send>(self, open: impl FnOnce() -> T + Send) -> Result<(T, Self)> {
         if !matches!(self, Self::Elsewhere) {
-            return Ok((work(), self));
+            return Ok((open(), self));
         }
         let away = || {
             let copy = copy_namespace()?;
-            Ok((work(), Self::Copy(copy)))
+            let opened = open();
+            // Not before: a layer may lie on one of them, and is kept by its own descriptor from now on.
+            detach_needless()?;
+            Ok((opened, Self::Copy(copy)))
         };
         std::thread::scope(|scope| {
             let thread = scope.spawn(away);
@@ -50,24 +57,61 @@ impl Home {
         })
     }
 
-    /// Goes home, now that the union is mounted on `mountpoint`. Returns whether it has been left.
-    pub(super) fn leave(self, mountpoint: &Path) -> Result<bool> {
-        let Self::Copy(copy) = self else { return Ok(false) };
-        let fail = |errno| Failure::cannot("leave the mount namespace of the union", errno);
-        let union = mounts::topmost(mountpoint)?;
-        // setns(2) wants a root and a working directory of this thread's own.
-        unshare(CloneFlags::CLONE_FS).map_err(fail)?;
-        setns(&copy, CloneFlags::CLONE_NEWNS).map_err(fail)?;
+    /// Goes home, now that the union is mounted. Returns the namespace that was left, if one was.
+    pub(super) fn leave(self) -> Result<Option<Namespace>> {
+        let Self::Copy(copy) = self else { return Ok(None) };
+        let left = Namespace::of(OURS).map_err(|error| Failure::cannot("tell the mount namespace", error))?;
+        enter(&copy).map_err(|errno| Failure::cannot("leave the mount namespace of the union", errno))?;
         // Where mounts are shared, the union came along.
-        let here = mounts::topmost(mountpoint)?;
-        if let (Some(union), Some(here)) = (union, here)
-            && union.device == here.device
-        {
-            rustix::mount::unmount(mountpoint, UnmountFlags::DETACH)
-                .map_err(|errno| Failure::cannot("leave the union behind", errno))?;
-        }
-        Ok(true)
+        detach_needless()?;
+        Ok(Some(left))
     }
+}
+
+/// The namespace of this thread.
+const OURS: &str = "/proc/thread-self/ns/mnt";
+
+/// Which mount namespace, without keeping it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Namespace {
+    dev: u64,
+    ino: u64,
+}
+
+impl Namespace {
+    fn of(path: &str) -> std::io::Result<Self> {
+        fs::metadata(path).map(|data| Self { dev: data.dev(), ino: data.ino() })
+    }
+
+    /// Does something in the namespace, as long as some process is there that leads to it; `None` if there is none.
+    pub(super) fn visit<T: Send>(self, work: impl FnOnce() -> T + Send) -> Result<Option<T>> {
+        let Some(namespace) = self.find()? else { return Ok(None) };
+        let there = || {
+            enter(&namespace)
+                .map_err(|errno| Failure::cannot("enter the mount namespace of the union", errno))?;
+            Ok(Some(work()))
+        };
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(there);
+            thread.join().map_err(|_| Failure::new("the thread that unmounts panicked"))?
+        })
+    }
+
+    /// By way of a process that is in it.
+    fn find(self) -> Result<Option<File>> {
+        let processes = fs::read_dir("/proc").map_err(|error| Failure::cannot("read /proc", error))?;
+        let links = processes.filter_map(|entry| Some(entry.ok()?.path().join("ns/mnt")));
+        let is_it = |data: fs::Metadata| Self { dev: data.dev(), ino: data.ino() } == self;
+        let mut files = links.filter_map(|link| File::open(link).ok());
+        Ok(files.find(|file| file.metadata().is_ok_and(is_it)))
+    }
+}
+
+/// Moves this thread into a namespace.
+fn enter(namespace: &File) -> nix::Result<()> {
+    // setns(2) wants a root and a working directory of this thread's own.
+    unshare(CloneFlags::CLONE_FS)?;
+    setns(namespace, CloneFlags::CLONE_NEWNS)
 }
 
 /// Moves this thread into a copy of its mount namespace, in which what is unmounted elsewhere goes too.
@@ -75,5 +119,54 @@ fn copy_namespace() -> Result<File> {
     unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| Failure::cannot("copy the mount namespace", errno))?;
     let downstream = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     mount_change("/", downstream).map_err(|errno| Failure::cannot("set the copied mounts apart", errno))?;
-    File::open("/proc/thread-self/ns/mnt").map_err(|error| Failure::cannot("open the mount namespace", error))
+    File::open(OURS).map_err(|error| Failure::cannot("open the mount namespace", error))
+}
+
+/// Lets go of the mounts that the server has no need of.
+fn detach_needless() -> Result<()> {
+    for mount in mounts::all()?.iter().rev().filter(|mount| !is_needed(mount)) {
+        match rustix::mount::unmount(&mount.path, UnmountFlags::DETACH) {
+            // Gone with another, or held together with the rest by a user namespace.
+            Ok(()) | Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => {}
+            Err(errno) => tracing::debug!(%errno, path = %mount.path.display(), "a copied mount stays"),
+        }
+    }
+    Ok(())
+}
+
+/// Where a server may find what it needs while it serves: names of hosts, certificates, credentials.
+const NEEDED: [&str; 9] = ["/proc", "/sys", "/dev", "/etc", "/run", "/usr", "/var/run", "/root", "/home"];
+
+fn is_needed(mount: &Entry) -> bool {
+    let is_union = mount.kind == "overlay" || mount.kind.starts_with("fuse");
+    mount.path == Path::new("/") || (!is_union && NEEDED.iter().any(|place| mount.path.starts_with(place)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "in a test a failure is a panic")]
+mod tests {
+    use super::*;
+
+    fn needed(kind: &str, path: &str) -> bool {
+        is_needed(&Entry { kind: kind.into(), path: path.into(), ..mounts::tests_entry("0:1") })
+    }
+
+    #[test]
+    fn the_copy_keeps_what_a_server_looks_up_and_no_unions() {
+        for (kind, path) in [("overlay", "/"), ("ext4", "/"), ("proc", "/proc"), ("tmpfs", "/run/secrets")] {
+            assert!(needed(kind, path), "{kind} {path}");
+        }
+        for (kind, path) in
+            [("ext4", "/mnt"), ("overlay", "/home/u/m"), ("fuse.overlay", "/run/x"), ("tmpfs", "/tmp")]
+        {
+            assert!(!needed(kind, path), "{kind} {path}");
+        }
+    }
+
+    #[test]
+    fn the_own_namespace_is_found_by_its_processes() {
+        let ours = Namespace::of(OURS).unwrap();
+        assert!(ours.find().unwrap().is_some());
+        assert!(Namespace { ino: 1, ..ours }.find().unwrap().is_none());
+    }
 }

@@ -20,8 +20,10 @@ use crate::registry::Layers;
 /// The servers of a union's layers.
 pub(crate) struct ImageServers {
     servers: Vec<ImageServer>,
-    /// The union; `None` if this process cannot reach it any more.
-    mounted: Option<Mounted>,
+    /// The union.
+    mounted: Mounted,
+    /// Where it is, if this process is not.
+    left: Option<super::home::Namespace>,
 }
 
 /// Servers that have begun, and what belongs to them.
@@ -43,16 +45,15 @@ struct Ready {
 pub(super) fn start(intent: &Intent, invocation: &Invocation, watched: Watched) -> Result<Started> {
     process::prepare();
     let namespace = namespace(intent)?;
-    let home = Home::find(watched)?;
-    let (ready, home) = home.apart(|| ready(intent, invocation, namespace))?;
+    let (ready, home) = Home::find(watched).apart(|| ready(intent, invocation, namespace))?;
     let Ready { images, runtime, signals } = ready?;
     let mounted = kernel::mount(intent, namespace, &images, &invocation.runtime_directory())?;
     // Before the namespace is left, in which the mount is seen.
     let lifeline = lifeline(intent);
-    let left = home.leave(&intent.mountpoint)?;
+    let left = home.leave()?;
     // From here on the union alone keeps the images.
     let servers = images.into_iter().map(Image::into_server).collect();
-    let servers = ImageServers { servers, mounted: Some(mounted).filter(|_| !left) };
+    let servers = ImageServers { servers, mounted, left };
     Ok(Started { servers, runtime, signals, lifeline })
 }
 
@@ -96,7 +97,7 @@ fn failed(error: ImageError, label: &str) -> Failure {
 
 impl ImageServers {
     pub(super) fn unmounter(&self) -> Unmount {
-        self.mounted.clone().map_or(Unmount::Nobody, Unmount::Kernel)
+        Unmount::Kernel(self.mounted.clone(), self.left)
     }
 
     /// Waits until the union is gone.

@@ -51,10 +51,8 @@ enum Mount {
 pub(crate) enum Unmount {
     /// Ours.
     Union(Unmounter),
-    /// The kernel's.
-    Kernel(overlay_kernel::Mounted),
-    /// Nobody here: it is in a mount namespace that this process has left.
-    Nobody,
+    /// The kernel's, and the mount namespace in which it is, if this process is in another.
+    Kernel(overlay_kernel::Mounted, Option<home::Namespace>),
 }
 
 impl Unmount {
@@ -62,8 +60,13 @@ impl Unmount {
     pub(crate) fn unmount(&self) -> Result<()> {
         match self {
             Self::Union(union) => Ok(union.unmount()?),
-            Self::Kernel(mounted) => Ok(mounted.unmount()?),
-            Self::Nobody => Ok(()),
+            Self::Kernel(mounted, None) => Ok(mounted.unmount()?),
+            Self::Kernel(mounted, Some(namespace)) => match namespace.visit(|| mounted.unmount())? {
+                Some(unmounted) => Ok(unmounted?),
+                None => {
+                    Err(Failure::new("no process is left that leads to the mount namespace of the union"))
+                }
+            },
         }
     }
 }

@@ -41,12 +41,6 @@ const INTERRUPTED: i32 = 130;
 /// Unmounts at the first signal and ends the process at the second.
 pub(super) async fn end_by_signal(mut signals: Signals, unmount: Unmount) {
     signals.next().await;
-    if matches!(unmount, Unmount::Nobody) {
-        tracing::error!(
-            "the union is in another mount namespace; its files of this server are gone from now on"
-        );
-        std::process::exit(INTERRUPTED);
-    }
     // fusermount3 may take its time, and a second signal should be heard meanwhile.
     let unmounting = tokio::task::spawn_blocking(move || unmount.unmount());
     tokio::spawn(async move {

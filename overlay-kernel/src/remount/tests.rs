@@ -65,7 +65,10 @@ impl Tmpfs {
 fn every_way_changes_the_mount_and_keeps_its_flags() {
     let Some(tmpfs) = Tmpfs::mount("every_way_changes_the_mount_and_keeps_its_flags") else { return };
     for read_only in [true, false] {
-        set_attribute(tmpfs.fd().as_fd(), read_only).unwrap();
+        // An older kernel has the other ways alone.
+        if set_attribute(tmpfs.fd().as_fd(), read_only) == Err(Errno::NOSYS) {
+            continue;
+        }
         assert_eq!(tmpfs.shown(), (read_only, false));
     }
     for read_only in [true, false] {

@@ -26,6 +26,16 @@ pub fn means(test: &str) -> Vec<Means> {
     }
 }
 
+/// The same for tests with layers that are mounts without a path, which need `fsopen` themselves.
+pub fn means_with_mounts(test: &str) -> Vec<Means> {
+    let means = means(test);
+    if !means.is_empty() && fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).is_err() {
+        eprintln!("skipped: {test}: this kernel makes no mounts without a path");
+        return vec![];
+    }
+    means
+}
+
 /// A temporary directory in which unions are mounted; what is still mounted below it goes with it.
 pub struct Scene(tempfile::TempDir);
 
