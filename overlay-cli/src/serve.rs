@@ -101,7 +101,11 @@ async fn open(intent: &Intent, variables: &[(String, String)]) -> Result<Arc<Ove
     };
     let volatile = intent.options.volatile;
     let stack = Stack::new(upper.clone().map(|upper| upper as Arc<dyn UpperLayer>), lowers)?;
-    let overlay = Overlay::new(stack, OverlayOptions { creates_as: Some(owner), volatile }).await?;
+    let overlay = Overlay::new(
+        stack,
+        OverlayOptions { creates_as: Some(owner), volatile, ..OverlayOptions::default() },
+    )
+    .await?;
     if let Some(upper) = upper.filter(|_| volatile) {
         upper.mark_volatile()?;
     }
