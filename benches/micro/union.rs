@@ -30,7 +30,7 @@ fn union(dir: &Path) -> Arc<Overlay> {
     let stack =
         Stack::new(Some(Arc::new(upper) as Arc<dyn UpperLayer>), (0..LOWERS).map(lower).collect()).unwrap();
     let user = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let options = OverlayOptions { creates_as: Some(user), volatile: true };
+    let options = OverlayOptions { creates_as: Some(user), volatile: true, ..OverlayOptions::default() };
     Runtime::new().unwrap().block_on(Overlay::new(stack, options)).unwrap()
 }
 

@@ -6,6 +6,7 @@ mod compat;
 mod daemon;
 mod facts;
 mod failure;
+mod features;
 mod helper;
 mod kernel;
 mod lifeline;

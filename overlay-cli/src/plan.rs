@@ -16,6 +16,7 @@ use crate::args::{self, Wanted};
 use crate::compat::{Markers, Options};
 use crate::facts::{Directory, Facts};
 use crate::failure::{Failure, Result};
+use crate::features::Features;
 
 /// A read-only layer.
 #[derive(Clone, Debug)]
@@ -201,15 +202,8 @@ impl Intent {
                 format!("the fuse engine has no data-only layers yet, and it would serve this: {why}");
             return Err(Failure::new(sentence));
         }
-        match self.options.kernel.iter().find(|(key, value)| !is_off(key, value)) {
-            None => Ok(Choice { engine: Engine::Fuse, why }),
-            Some((key, value)) => {
-                let sentence = format!(
-                    "the fuse engine does not have {key}={value} yet, and it would serve this: {why}"
-                );
-                Err(Failure::new(sentence))
-            }
-        }
+        Features::read(&self.options.kernel, &why)?;
+        Ok(Choice { engine: Engine::Fuse, why })
     }
 
     fn obstacle(&self, offer: &Offer) -> Option<String> {
@@ -303,14 +297,6 @@ fn present(role: &str, name: &str, directory: &Directory) -> Result<(u64, u64)> 
         Directory::Absent => Err(Failure::new(format!("{role} {name} does not exist"))),
         Directory::Other => Err(Failure::new(format!("{role} {name} is not a directory"))),
         Directory::Unreachable(why) => Err(Failure::new(format!("{role} {name} cannot be reached: {why}"))),
-    }
-}
-
-fn is_off(key: &str, value: &str) -> bool {
-    match key {
-        "redirect_dir" => matches!(value, "off" | "nofollow"),
-        "xino" => matches!(value, "off" | "auto"),
-        _ => value == "off",
     }
 }
 

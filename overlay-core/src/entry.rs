@@ -47,6 +47,25 @@ impl Entry {
     }
 }
 
+/// A mark of the union on an object of a layer. How a layer keeps it is its own affair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mark {
+    /// On a directory: it hides what lies below.
+    Opaque,
+    /// On a directory or metacopy file: its lower content has another name. The value is that name, or a path from
+    /// the root of the layers that begins with `/`.
+    Redirect,
+    /// On a regular file: its data is in a layer below.
+    Metacopy,
+    /// On an empty regular file in a directory that holds such files: the name is deleted.
+    Whiteout,
+}
+
+impl Mark {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Opaque, Self::Redirect, Self::Metacopy, Self::Whiteout];
+}
+
 /// One row of a directory's listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListEntry {

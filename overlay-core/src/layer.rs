@@ -26,7 +26,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::attr::{Attr, Kind, SetAttr, StatFs};
-use crate::entry::{Found, ListEntry};
+use crate::entry::{Found, ListEntry, Mark};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::name::Name;
 
@@ -267,6 +267,12 @@ pub trait UpperDir: Dir {
     /// Marks a directory opaque. Does nothing if it is so already.
     async fn set_opaque(&self, target: Target<'_>) -> Result<()>;
 
+    /// Sets a mark of the union, or removes it (`None`); one that is not there is as good as removed. `Unsupported` where
+    /// the layer has no place for it.
+    async fn set_mark(&self, _target: Target<'_>, _mark: Mark, _value: Option<&[u8]>) -> Result<()> {
+        Err(Error::new(ErrorKind::Unsupported, "mark"))
+    }
+
     /// Gives the object `name` a second name `to_name` in `to`. `Exists` if that exists.
     async fn link(&self, name: &Name, to: &dyn UpperDir, to_name: &Name) -> Result<()>;
 
@@ -308,6 +314,11 @@ pub trait UpperNode: Node {
 
     /// As [`UpperDir::remove_xattr`].
     async fn remove_xattr(&self, key: &[u8]) -> Result<()>;
+
+    /// As [`UpperDir::set_mark`].
+    async fn set_mark(&self, _mark: Mark, _value: Option<&[u8]>) -> Result<()> {
+        Err(Error::new(ErrorKind::Unsupported, "mark"))
+    }
 
     /// Opens the object, a regular file, once more: for reading, and for writing only if `write`. `Stale` where the
     /// layer cannot open what has no name.

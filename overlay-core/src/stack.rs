@@ -13,6 +13,7 @@ pub const LAYERS_MAX: usize = u16::MAX as usize;
 pub struct Stack {
     upper: Option<Arc<dyn UpperLayer>>,
     lowers: Vec<Arc<dyn Layer>>,
+    data: Vec<Arc<dyn Layer>>,
 }
 
 impl Stack {
@@ -21,14 +22,25 @@ impl Stack {
     /// # Errors
     /// `Invalid` without a lower, or with more layers than [`LAYERS_MAX`].
     pub fn new(upper: Option<Arc<dyn UpperLayer>>, lowers: Vec<Arc<dyn Layer>>) -> Result<Self> {
+        Self::with_data(upper, lowers, Vec::new())
+    }
+
+    /// As [`Stack::new`], over data-only layers (topmost first): nothing of them is shown, but files of the layers above
+    /// that are marked as lacking their data, and have a path for a redirect, take it from that path in them.
+    pub fn with_data(
+        upper: Option<Arc<dyn UpperLayer>>,
+        lowers: Vec<Arc<dyn Layer>>,
+        data: Vec<Arc<dyn Layer>>,
+    ) -> Result<Self> {
         if lowers.is_empty() {
             return Err(Error::new(Kind::Invalid, "mount").because("a stack needs at least one lower layer"));
         }
-        if lowers.len() >= LAYERS_MAX {
-            let sentence = format!("a stack has at most {LAYERS_MAX} layers, this one has {}", lowers.len());
+        let count = lowers.len() + data.len();
+        if count >= LAYERS_MAX {
+            let sentence = format!("a stack has at most {LAYERS_MAX} layers, this one has {count}");
             return Err(Error::new(Kind::Invalid, "mount").because(sentence));
         }
-        Ok(Self { upper, lowers })
+        Ok(Self { upper, lowers, data })
     }
 
     /// The writable layer.
@@ -39,5 +51,10 @@ impl Stack {
     /// The read-only layers, topmost first.
     pub fn lowers(&self) -> &[Arc<dyn Layer>] {
         &self.lowers
+    }
+
+    /// The layers that lend data only, topmost first.
+    pub fn data(&self) -> &[Arc<dyn Layer>] {
+        &self.data
     }
 }

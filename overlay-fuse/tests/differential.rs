@@ -31,6 +31,7 @@ mod tree;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rng::Rng;
+use run::Features;
 
 /// Steps of a sequence.
 const STEPS: usize = 120;
@@ -43,24 +44,34 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Plays the sequence of a seed; the report of a failure.
-fn play(seed: u64) -> Option<String> {
+fn play(features: Features, seed: u64) -> Option<String> {
     let mut rng = Rng::new(seed);
     let layers = lowers::lowers(&mut rng);
     let mut left = STEPS;
-    let done = run::run(&layers, 8, |known| {
+    let done = run::run(features, &layers, 8, |known| {
         left = left.checked_sub(1)?;
         Some(op::step(&mut rng, known))
     });
     let failure = done.failure?;
-    let small = shrink::shrink(layers, done.steps, failure);
-    Some(format!("OVERLAY_SEED={seed}\n{small}"))
+    let small = shrink::shrink(features, layers, done.steps, failure);
+    Some(format!("OVERLAY_SEED={seed} {features:?}\n{small}"))
 }
 
 #[test]
 fn the_kernel_and_we_agree_on_every_operation() {
     needs_fuse!();
+    agree(Features::Off, SEQUENCES);
+}
+
+#[test]
+fn the_kernel_and_we_agree_with_redirects() {
+    needs_fuse!();
+    agree(Features::On, SEQUENCES);
+}
+
+fn agree(features: Features, sequences: u64) {
     let first = number("OVERLAY_SEED");
-    let count = number("OVERLAY_SEQUENCES").unwrap_or(if first.is_some() { 1 } else { SEQUENCES });
+    let count = number("OVERLAY_SEQUENCES").unwrap_or(if first.is_some() { 1 } else { sequences });
     let seeds = first.unwrap_or(0)..first.unwrap_or(0) + count;
     let keep_going = number("OVERLAY_KEEP_GOING").is_some();
     let next = AtomicU64::new(seeds.start);
@@ -73,7 +84,7 @@ fn the_kernel_and_we_agree_on_every_operation() {
                     if seed >= seeds.end || (!keep_going && !failures.lock().unwrap().is_empty()) {
                         return;
                     }
-                    if let Some(failure) = play(seed) {
+                    if let Some(failure) = play(features, seed) {
                         eprintln!("{failure}\n");
                         failures.lock().unwrap().push(failure);
                     }

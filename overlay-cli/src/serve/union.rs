@@ -12,6 +12,7 @@ use tokio::runtime::Runtime;
 
 use super::threads;
 use crate::failure::Result;
+use crate::features::Features;
 use crate::plan::Intent;
 use crate::process;
 use crate::registry::Layers;
@@ -46,7 +47,8 @@ impl Union {
 }
 
 async fn open(intent: &Intent, variables: &[(String, String)]) -> Result<Arc<Overlay>> {
-    let local = LocalOptions::new(namespace(intent)?);
+    let namespace = namespace(intent)?;
+    let local = LocalOptions::new(namespace);
     let owner = process::user_and_group();
     let layers = Layers::new(variables.iter().cloned(), owner, local.clone());
     let mut lowers = Vec::new();
@@ -59,7 +61,11 @@ async fn open(intent: &Intent, variables: &[(String, String)]) -> Result<Arc<Ove
     };
     let volatile = intent.options.volatile;
     let stack = Stack::new(upper.clone().map(|upper| upper as Arc<dyn UpperLayer>), lowers)?;
-    let overlay = Overlay::new(stack, OverlayOptions { creates_as: Some(owner), volatile }).await?;
+    let features = Features::read(&intent.options.kernel, "it was chosen")?;
+    let redirect_dir = features.redirect_dir(namespace);
+    let options =
+        OverlayOptions { creates_as: Some(owner), volatile, redirect_dir, ..OverlayOptions::default() };
+    let overlay = Overlay::new(stack, options).await?;
     if let Some(upper) = upper.filter(|_| volatile) {
         upper.mark_volatile()?;
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::faults::Faults;
 use crate::attr::{Attr, SetAttr, StatFs};
-use crate::entry::{Found, ListEntry};
+use crate::entry::{Found, ListEntry, Mark};
 use crate::error::Result;
 use crate::layer::{
     Allocate, Dir, File, Layer, Make, Node, Rename, Seek, SetXattr, Target, UpperDir, UpperFile, UpperLayer,
@@ -216,6 +216,11 @@ impl UpperDir for Faulty<dyn UpperDir> {
         self.inner.set_opaque(target).await
     }
 
+    async fn set_mark(&self, target: Target<'_>, mark: Mark, value: Option<&[u8]>) -> Result<()> {
+        self.faults.pass("set_mark", target.name())?;
+        self.inner.set_mark(target, mark, value).await
+    }
+
     async fn link(&self, name: &Name, to: &dyn UpperDir, to_name: &Name) -> Result<()> {
         self.faults.pass("link", Some(name))?;
         self.inner.link(name, unwrap(to), to_name).await
@@ -277,6 +282,11 @@ impl<T: UpperNode + ?Sized> UpperNode for Faulty<T> {
     async fn remove_xattr(&self, key: &[u8]) -> Result<()> {
         self.faults.pass("remove_xattr", None)?;
         self.inner.remove_xattr(key).await
+    }
+
+    async fn set_mark(&self, mark: Mark, value: Option<&[u8]>) -> Result<()> {
+        self.faults.pass("set_mark", None)?;
+        self.inner.set_mark(mark, value).await
     }
 
     async fn open(&self, write: bool) -> Result<Arc<dyn UpperFile>> {

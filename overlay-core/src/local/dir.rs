@@ -12,10 +12,10 @@ use super::file::{LocalFile, LocalNode};
 use super::sys::{self, Sys};
 use super::tree::{Tree, is_whiteout, relative};
 use crate::attr::{Attr, Kind, SetAttr, Time};
-use crate::entry::{Found, ListEntry};
+use crate::entry::{Found, ListEntry, Mark};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::layer::{Dir, File, Make, Rename, SetXattr, Target, UpperDir, UpperFile, UpperNode};
-use crate::marker::kernel::{Mark, OPAQUE};
+use crate::marker::kernel::OPAQUE;
 use crate::name::Name;
 
 /// A directory whose descriptor may be closed between two uses and is found again through its parent.
@@ -379,6 +379,11 @@ impl UpperDir for LocalDir {
         self.with("opaque", target.name(), |dir| {
             sys::set_xattr(dir, relative(target), key.as_bytes(), OPAQUE, SetXattr::Any)
         })
+    }
+
+    async fn set_mark(&self, target: Target<'_>, mark: Mark, value: Option<&[u8]>) -> Result<()> {
+        let key = self.tree.namespace.key(mark);
+        self.with("mark", target.name(), |dir| sys::put_xattr(dir, relative(target), key.as_bytes(), value))
     }
 
     async fn link(&self, name: &Name, to: &dyn UpperDir, to_name: &Name) -> Result<()> {

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use super::sys;
 use super::tree::Tree;
 use crate::attr::{Attr, Kind, SetAttr};
+use crate::entry::Mark;
 use crate::error::Result;
 use crate::layer::{Allocate, File, Node, Seek, SetXattr, UpperFile, UpperNode, copy_through};
 
@@ -106,6 +107,11 @@ impl UpperNode for LocalNode {
         self.call("removexattr", |fd| sys::remove_xattr(fd, b"", &key))
     }
 
+    async fn set_mark(&self, mark: Mark, value: Option<&[u8]>) -> Result<()> {
+        let key = self.tree.namespace.key(mark);
+        self.call("mark", |fd| sys::put_xattr(fd, b"", key.as_bytes(), value))
+    }
+
     async fn open(&self, write: bool) -> Result<Arc<dyn UpperFile>> {
         // Opening a device acts on it, so what it is comes first.
         if self.call("stat", |fd| sys::stat(fd, b""))?.kind != Kind::File {
@@ -152,6 +158,9 @@ impl UpperNode for LocalFile {
     }
     async fn remove_xattr(&self, key: &[u8]) -> Result<()> {
         self.node.remove_xattr(key).await
+    }
+    async fn set_mark(&self, mark: Mark, value: Option<&[u8]>) -> Result<()> {
+        self.node.set_mark(mark, value).await
     }
     async fn set_flags(&self, flags: u32) -> Result<()> {
         self.node.set_flags(flags).await

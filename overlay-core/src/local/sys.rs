@@ -413,6 +413,17 @@ pub(super) fn remove_xattr(dir: BorrowedFd<'_>, name: &[u8], key: &[u8]) -> Sys<
     if name.is_empty() { fs::removexattr(path, key) } else { fs::lremovexattr(path, key) }
 }
 
+/// Sets an xattr, or sees to it that there is none.
+pub(super) fn put_xattr(dir: BorrowedFd<'_>, name: &[u8], key: &[u8], value: Option<&[u8]>) -> Sys<()> {
+    match value {
+        Some(value) => set_xattr(dir, name, key, value, SetXattr::Any),
+        None => match remove_xattr(dir, name, key) {
+            Err(Errno::NODATA) => Ok(()),
+            other => other,
+        },
+    }
+}
+
 pub(super) fn flags(node: BorrowedFd<'_>) -> Sys<u32> {
     fs::ioctl_getflags(reopen(node, OFlags::RDONLY | OFlags::NONBLOCK)?).map(|flags| flags.bits())
 }

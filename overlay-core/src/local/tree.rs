@@ -11,10 +11,10 @@ use super::budget::{FdBudget, lock};
 use super::dir::LocalDir;
 use super::sys;
 use crate::attr::{Attr, Kind};
-use crate::entry::{Entry, Found};
+use crate::entry::{Entry, Found, Mark};
 use crate::error::{Error, Result};
 use crate::layer::Target;
-use crate::marker::kernel::{FUSE_OVERLAYFS_OPAQUE, HOLDS_WHITEOUTS, Mark, Namespace, OPAQUE};
+use crate::marker::kernel::{FUSE_OVERLAYFS_OPAQUE, HOLDS_WHITEOUTS, Namespace, OPAQUE};
 use crate::name::Name;
 
 /// One local layer.

@@ -3,6 +3,8 @@
 //! Format: `Documentation/filesystems/overlayfs.rst` of Linux, sections "whiteouts and opaque directories",
 //! "redirect", "metacopy" and "nesting overlayfs mounts".
 
+use crate::entry::Mark;
+
 /// Where the kernel keeps its marks: `trusted.overlay.` by default, `user.overlay.` with the mount option
 /// `userxattr` (the only choice without CAP_SYS_ADMIN in the initial user namespace).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,13 +26,13 @@ impl Namespace {
 
     /// The key of a mark.
     pub fn key(self, mark: Mark) -> String {
-        format!("{}{}", self.prefix(), mark.name())
+        format!("{}{}", self.prefix(), key_of(mark))
     }
 
     /// The mark that a key on disk is, if it is one that the union reads.
     pub fn mark(self, key: &[u8]) -> Option<Mark> {
         let name = key.strip_prefix(self.prefix().as_bytes())?;
-        Mark::ALL.into_iter().find(|mark| mark.name().as_bytes() == name)
+        Mark::ALL.into_iter().find(|mark| key_of(*mark).as_bytes() == name)
     }
 
     /// The key that users see for a key on disk; `None` if it is private. One level of nesting is taken off:
@@ -55,29 +57,13 @@ impl Namespace {
 /// What stands between the prefix and a key of an overlay within the overlay.
 const NESTED: &[u8] = b"overlay.";
 
-/// A mark that the union reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
-    /// On a directory: it hides what lies below (`y`), or it holds xattr whiteouts (`x`).
-    Opaque,
-    /// On a directory or metacopy file: its lower content has another name.
-    Redirect,
-    /// On a regular file: its data is in a layer below.
-    Metacopy,
-    /// On an empty regular file in a directory whose `opaque` is `x`: the name is deleted.
-    Whiteout,
-}
-
-impl Mark {
-    const ALL: [Self; 4] = [Self::Opaque, Self::Redirect, Self::Metacopy, Self::Whiteout];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Opaque => "opaque",
-            Self::Redirect => "redirect",
-            Self::Metacopy => "metacopy",
-            Self::Whiteout => "whiteout",
-        }
+/// The last part of a mark's key.
+fn key_of(mark: Mark) -> &'static str {
+    match mark {
+        Mark::Opaque => "opaque",
+        Mark::Redirect => "redirect",
+        Mark::Metacopy => "metacopy",
+        Mark::Whiteout => "whiteout",
     }
 }
 

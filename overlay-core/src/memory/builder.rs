@@ -8,14 +8,16 @@ use super::inode::{Body, Inode};
 use super::tree::{self, Place, ROOT, Tree};
 use super::{MemoryLayer, MemoryUpper};
 use crate::attr::{Kind, SetAttr, Time};
+use crate::entry::Mark;
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::layer::SetXattr;
+use crate::marker::kernel::OPAQUE;
 use crate::name::Name;
 
 /// Builds a [`MemoryLayer`] or a [`MemoryUpper`] with content.
 ///
 /// Paths are relative to the root and made of [`Name`]s; directories on the way are made with mode 0755. `mode`,
-/// `owner`, `time`, `xattr` and `opaque` concern the object declared last (at first: the root). All times are
+/// `owner`, `time`, `xattr` and the marks concern the object declared last (at first: the root). All times are
 /// 1970-01-01 unless given. The first mistake is kept and returned by `build`.
 ///
 /// ```
@@ -132,9 +134,21 @@ impl MemoryBuilder {
     #[must_use]
     pub fn opaque(self) -> Self {
         self.change(|tree, id, _| {
-            tree.get_mut(id)?.entries_mut()?.opaque = true;
-            Ok(())
+            tree.entries(id)?;
+            tree.get_mut(id)?.set_mark(Mark::Opaque, Some(OPAQUE))
         })
+    }
+
+    /// Marks the object: its lower content has another name, or another path if it begins with `/`.
+    #[must_use]
+    pub fn redirect(self, to: impl AsRef<[u8]>) -> Self {
+        self.change(|tree, id, _| tree.get_mut(id)?.set_mark(Mark::Redirect, Some(to.as_ref())))
+    }
+
+    /// Marks the regular file: its data is in a layer below.
+    #[must_use]
+    pub fn metacopy(self) -> Self {
+        self.change(|tree, id, _| tree.get_mut(id)?.set_mark(Mark::Metacopy, Some(b"")))
     }
 
     /// The layer, or the first mistake of its declaration.

@@ -11,9 +11,10 @@ use super::inode::{Body, Inode, now};
 use super::object::Object;
 use super::tree::{self, Place, Tree};
 use crate::attr::{Attr, Kind, SetAttr};
-use crate::entry::{Entry, Found, ListEntry};
+use crate::entry::{Found, ListEntry, Mark};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::layer::{Dir, File, Make, Rename, SetXattr, Target, UpperDir, UpperFile, UpperNode};
+use crate::marker::kernel::OPAQUE;
 use crate::name::Name;
 
 pub(super) struct Directory(pub(super) Handle);
@@ -77,7 +78,7 @@ impl Dir for Directory {
 
     async fn lookup(&self, name: &Name) -> Result<Option<Found>> {
         self.0.shared.read(|tree| match tree.find(self.at(name))? {
-            Some(id) => Ok(Some(found(id, tree.get(id)?))),
+            Some(id) => Ok(Some(tree.get(id)?.found(id))),
             None => Ok(None),
         })
     }
@@ -162,9 +163,13 @@ impl UpperDir for Directory {
 
     async fn set_opaque(&self, target: Target<'_>) -> Result<()> {
         self.write(target, |inode| {
-            inode.entries_mut()?.opaque = true;
-            Ok(())
+            inode.entries()?;
+            inode.set_mark(Mark::Opaque, Some(OPAQUE))
         })
+    }
+
+    async fn set_mark(&self, target: Target<'_>, mark: Mark, value: Option<&[u8]>) -> Result<()> {
+        self.write(target, |inode| inode.set_mark(mark, value))
     }
 
     async fn link(&self, name: &Name, to: &dyn UpperDir, to_name: &Name) -> Result<()> {
@@ -206,14 +211,6 @@ impl UpperDir for Directory {
 
     async fn sync(&self) -> Result<()> {
         Ok(())
-    }
-}
-
-fn found(id: u64, inode: &Inode) -> Found {
-    match &inode.body {
-        Body::Whiteout => Found::Whiteout,
-        Body::Dir(entries) => Found::Entry(Entry { opaque: entries.opaque, ..Entry::plain(inode.attr(id)) }),
-        _ => Found::plain(inode.attr(id)),
     }
 }
 

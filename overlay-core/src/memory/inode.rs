@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::content::Content;
 use crate::attr::{Attr, Kind, SetAttr, SetTime, Time};
+use crate::entry::{Entry, Found, Mark};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::layer::SetXattr;
 use crate::name::Name;
@@ -28,6 +29,7 @@ pub(super) struct Inode {
     /// Handles that keep it alive when it has no name.
     pub(super) handles: u32,
     xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+    marks: BTreeMap<Mark, Vec<u8>>,
 }
 
 pub(super) enum Body {
@@ -43,12 +45,11 @@ pub(super) enum Body {
 pub(super) struct Entries {
     pub(super) names: BTreeMap<Name, u64>,
     pub(super) parent: u64,
-    pub(super) opaque: bool,
 }
 
 impl Body {
     pub(super) fn empty_dir(parent: u64) -> Self {
-        Self::Dir(Entries { names: BTreeMap::new(), parent, opaque: false })
+        Self::Dir(Entries { names: BTreeMap::new(), parent })
     }
 
     pub(super) fn kind(&self) -> Kind {
@@ -68,9 +69,9 @@ impl Inode {
         let nlink = if matches!(body, Body::Dir(_)) { 2 } else { 0 };
         let (uid, gid, flags, handles) = (0, 0, 0, 0);
         let (atime, mtime, ctime) = (time, time, time);
-        let xattrs = BTreeMap::new();
+        let (xattrs, marks) = (BTreeMap::new(), BTreeMap::new());
         let mode = mode & 0o7777;
-        Self { body, mode, uid, gid, nlink, atime, mtime, ctime, flags, handles, xattrs }
+        Self { body, mode, uid, gid, nlink, atime, mtime, ctime, flags, handles, xattrs, marks }
     }
 
     pub(super) fn is_dir(&self) -> bool {
@@ -116,6 +117,34 @@ impl Inode {
         }
         let Self { nlink, uid, gid, atime, ctime, .. } = *self;
         Attr { nlink, uid, gid, atime, ctime, ..attr }
+    }
+
+    /// The object with its marks, as a look-up answers.
+    pub(super) fn found(&self, ino: u64) -> Found {
+        let mark = |mark| self.marks.get(&mark).cloned();
+        match &self.body {
+            Body::Whiteout => Found::Whiteout,
+            Body::Dir(_) | Body::File(_) => Found::Entry(Entry {
+                attr: self.attr(ino),
+                opaque: self.is_dir() && mark(Mark::Opaque).is_some(),
+                redirect: mark(Mark::Redirect),
+                metacopy: !self.is_dir() && mark(Mark::Metacopy).is_some(),
+            }),
+            _ => Found::plain(self.attr(ino)),
+        }
+    }
+
+    /// Sets a mark, or removes it. Only directories and regular files have marks.
+    pub(super) fn set_mark(&mut self, mark: Mark, value: Option<&[u8]>) -> Result<()> {
+        if !matches!(self.body, Body::File(_) | Body::Dir(_)) {
+            return Err(Error::new(ErrorKind::NotPermitted, "mark"));
+        }
+        match value {
+            Some(value) => drop(self.marks.insert(mark, value.into())),
+            None => drop(self.marks.remove(&mark)),
+        }
+        self.ctime = now();
+        Ok(())
     }
 
     /// Sets the times that a change of content sets.

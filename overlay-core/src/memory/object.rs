@@ -7,6 +7,7 @@ use super::content::{Content, range_end};
 use super::handle::Handle;
 use super::inode::Inode;
 use crate::attr::{Attr, SetAttr};
+use crate::entry::Mark;
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::layer::{Allocate, File, Node, Seek, SetXattr, UpperFile, UpperNode};
 
@@ -64,6 +65,10 @@ impl UpperNode for Object {
 
     async fn remove_xattr(&self, key: &[u8]) -> Result<()> {
         self.write(|inode| inode.remove_xattr(key))
+    }
+
+    async fn set_mark(&self, mark: Mark, value: Option<&[u8]>) -> Result<()> {
+        self.write(|inode| inode.set_mark(mark, value))
     }
 
     async fn set_flags(&self, flags: u32) -> Result<()> {

@@ -2,28 +2,46 @@
 //!
 //! The rules of the kernel's overlayfs: the first object found is the one seen. If it is a directory, directories
 //! of the same name below merge with it until a whiteout, an opaque directory or anything that is no directory
-//! ends the merge.
+//! ends the merge. If it is a file without its data, the first file below that has data lends it.
+//!
+//! A redirect changes what the layers below are asked for: another name, or a path from their roots. On the way along a
+//! path every directory is subject to the same rules, so that a path ends where the union below would end it, too.
+
+use super::redirect::Redirect;
+use crate::error::Kind as ErrorKind;
+use crate::name::Name;
 
 /// What one layer holds under the name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
     /// Nothing.
     Absent,
     /// A mark that the name is deleted.
     Whiteout,
-    /// Anything but a directory.
+    /// A regular file with its data.
+    File,
+    /// A regular file whose data is below.
+    Metacopy {
+        /// Its redirect mark.
+        redirect: Option<Vec<u8>>,
+    },
+    /// Anything else but a directory.
     Other,
     /// A directory, opaque or not.
     Dir {
         /// It hides what lies below.
         opaque: bool,
+        /// Its redirect mark.
+        redirect: Option<Vec<u8>>,
     },
 }
 
 /// What the fold wants next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Ask the next layer below.
+    /// Open the directory that was just found, and ask it for the next name of the path.
+    Inside,
+    /// Ask the next layer below: in its root if [`Fold::from_root`], else in the directory that merges with the parent.
     Below,
     /// The outcome is settled.
     Done,
@@ -37,94 +55,151 @@ pub enum Outcome {
         /// The layer whose whiteout ended the search.
         whiteout: Option<usize>,
     },
-    /// The non-directory of this layer.
-    Other(usize),
+    /// The non-directory of these layers: the first lends the attributes, the last the data.
+    Other(Vec<usize>),
+    /// A file of these layers whose data none of them has. With a path, it may lie there in a data-only layer.
+    Dataless(Vec<usize>, Option<Vec<Name>>),
     /// The directories of these layers, topmost first.
     Dir(Vec<usize>),
 }
 
-/// The fold: give it the fact of each layer, topmost first, until it says `Done`.
-#[derive(Debug, Default)]
+/// The fold. For each layer, topmost first: [`Fold::begin`], then the fact of each name that it asks for, until it says
+/// `Below` or `Done`.
+#[derive(Debug)]
 pub struct Fold {
+    follow: bool,
+    path: Vec<Name>,
+    absolute: bool,
+    /// Names of the path after the one that is asked for. Counted from the end, which a redirect leaves alone.
+    left: usize,
+    last: bool,
+    stop: bool,
+    metacopy: bool,
     dirs: Vec<usize>,
-    other: Option<usize>,
+    others: Vec<usize>,
     whiteout: Option<usize>,
 }
 
 impl Fold {
-    /// Adds what `layer` holds.
-    pub fn add(&mut self, layer: usize, fact: Fact) -> Next {
+    /// A search for `name`. Without `follow` a redirect is an error: `NotPermitted`.
+    pub fn new(name: &Name, follow: bool) -> Self {
+        let (dirs, others, whiteout) = (Vec::new(), Vec::new(), None);
+        let (absolute, last, stop, metacopy) = (false, false, false, false);
+        let path = vec![name.clone()];
+        Self { follow, path, absolute, left: 0, last, stop, metacopy, dirs, others, whiteout }
+    }
+
+    /// Starts with a layer. `last`: there is none below, so that it does not matter what a mark says of it.
+    pub fn begin(&mut self, last: bool) {
+        self.left = self.path.len() - 1;
+        self.last = last;
+    }
+
+    /// The name to ask for.
+    pub fn name(&self) -> &Name {
+        &self.path[self.path.len() - 1 - self.left]
+    }
+
+    /// Whether the layers below are asked from their roots.
+    pub fn from_root(&self) -> bool {
+        self.absolute
+    }
+
+    /// Whether a directory was found.
+    pub fn is_dir(&self) -> bool {
+        !self.dirs.is_empty()
+    }
+
+    /// Adds what `layer` holds under the name. An error is that of a mark which cannot be followed.
+    pub fn add(&mut self, layer: usize, fact: Fact) -> Result<Next, ErrorKind> {
+        let on_the_way = self.left > 0;
         match fact {
-            Fact::Absent => return Next::Below,
-            Fact::Dir { opaque } => {
-                self.dirs.push(layer);
-                return if opaque { Next::Done } else { Next::Below };
+            Fact::Absent => Ok(self.below()),
+            Fact::Dir { opaque, redirect } if on_the_way || !self.metacopy => {
+                self.directory(layer, opaque, redirect)
             }
-            Fact::Other if self.dirs.is_empty() => self.other = Some(layer),
-            Fact::Whiteout if self.dirs.is_empty() => self.whiteout = Some(layer),
-            Fact::Other | Fact::Whiteout => {}
+            Fact::File if !on_the_way && !self.is_dir() => {
+                self.others.push(layer);
+                self.metacopy = false;
+                Ok(Next::Done)
+            }
+            Fact::Metacopy { redirect } if !on_the_way && !self.is_dir() => {
+                self.others.push(layer);
+                self.metacopy = true;
+                self.redirect(redirect)?;
+                Ok(self.below())
+            }
+            Fact::Other if !on_the_way && self.is_new() => {
+                self.others.push(layer);
+                Ok(Next::Done)
+            }
+            Fact::Whiteout if self.is_new() => {
+                self.whiteout = Some(layer);
+                Ok(Next::Done)
+            }
+            _ => Ok(Next::Done),
         }
-        Next::Done
     }
 
     /// The object.
     pub fn outcome(self) -> Outcome {
-        match (self.other, self.dirs.is_empty()) {
-            (Some(layer), _) => Outcome::Other(layer),
-            (None, false) => Outcome::Dir(self.dirs),
-            (None, true) => Outcome::Absent { whiteout: self.whiteout },
+        if self.is_dir() {
+            return Outcome::Dir(self.dirs);
         }
+        match (self.others.is_empty(), self.metacopy) {
+            (true, _) => Outcome::Absent { whiteout: self.whiteout },
+            (false, false) => Outcome::Other(self.others),
+            (false, true) => Outcome::Dataless(self.others, self.absolute.then_some(self.path)),
+        }
+    }
+
+    fn directory(
+        &mut self,
+        layer: usize,
+        opaque: bool,
+        redirect: Option<Vec<u8>>,
+    ) -> Result<Next, ErrorKind> {
+        if self.left == 0 {
+            self.dirs.push(layer);
+        }
+        if opaque && !self.last {
+            self.stop = true;
+        } else {
+            self.redirect(redirect)?;
+        }
+        if self.left == 0 {
+            return Ok(self.below());
+        }
+        self.left -= 1;
+        Ok(Next::Inside)
+    }
+
+    /// From here on the layers are asked for what a mark says.
+    fn redirect(&mut self, mark: Option<Vec<u8>>) -> Result<(), ErrorKind> {
+        let Some(mark) = mark.filter(|_| !self.last) else { return Ok(()) };
+        let at = self.path.len() - 1 - self.left;
+        match Redirect::parse(&mark)? {
+            _ if !self.follow => return Err(ErrorKind::NotPermitted),
+            Redirect::Relative(name) => self.path[at] = name,
+            Redirect::Absolute(path) => {
+                self.path.splice(..=at, path);
+                self.absolute = true;
+                // An opaque ancestor hides what has its place below it, not what is called by name.
+                self.stop = false;
+            }
+        }
+        Ok(())
+    }
+
+    fn below(&self) -> Next {
+        if self.stop { Next::Done } else { Next::Below }
+    }
+
+    fn is_new(&self) -> bool {
+        !self.is_dir() && self.others.is_empty()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const FACTS: [Fact; 5] =
-        [Fact::Absent, Fact::Whiteout, Fact::Other, Fact::Dir { opaque: false }, Fact::Dir { opaque: true }];
-
-    fn fold(facts: &[Fact]) -> Outcome {
-        let mut fold = Fold::default();
-        for (layer, fact) in facts.iter().enumerate() {
-            if fold.add(layer, *fact) == Next::Done {
-                break;
-            }
-        }
-        fold.outcome()
-    }
-
-    /// The same rules, written the other way round: from the bottom up, each layer acting on what is below it.
-    fn model(facts: &[Fact]) -> Outcome {
-        let mut below = Outcome::Absent { whiteout: None };
-        for (layer, fact) in facts.iter().enumerate().rev() {
-            below = match (fact, below) {
-                (Fact::Absent, below) => below,
-                (Fact::Whiteout, _) => Outcome::Absent { whiteout: Some(layer) },
-                (Fact::Other, _) => Outcome::Other(layer),
-                (Fact::Dir { opaque: false }, Outcome::Dir(dirs)) => {
-                    Outcome::Dir(std::iter::once(layer).chain(dirs).collect())
-                }
-                (Fact::Dir { .. }, _) => Outcome::Dir(vec![layer]),
-            };
-        }
-        below
-    }
-
-    #[test]
-    fn every_stack_of_up_to_five_layers_agrees_with_the_model() {
-        let mut stacks = vec![Vec::new()];
-        for _ in 0..5 {
-            for stack in stacks.clone() {
-                for fact in FACTS {
-                    let mut taller = stack.clone();
-                    taller.push(fact);
-                    assert_eq!(fold(&taller), model(&taller), "{taller:?}");
-                    stacks.push(taller);
-                }
-            }
-            stacks.sort_by_key(Vec::len);
-            stacks.dedup();
-        }
-    }
-}
+#[path = "lookup_tests.rs"]
+mod tests;

@@ -4,3 +4,4 @@ pub mod inherit;
 pub mod listing;
 pub mod lookup;
 pub mod plan;
+pub mod redirect;

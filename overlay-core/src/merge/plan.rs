@@ -85,7 +85,7 @@ pub enum RenameMode {
 pub struct End {
     /// What the union shows: `None` if nothing, else whether it is a directory.
     pub shown: Option<ShownAs>,
-    /// What the upper holds. The source has been copied up unless it is a directory that merges.
+    /// What the upper holds. What moves has been copied up unless it is a directory that merges and cannot move.
     pub upper: Upper,
     /// Whether a lower layer has the name (so that it would show through without the upper).
     pub below: bool,
@@ -113,6 +113,14 @@ impl ShownAs {
         self != Self::Other
     }
 
+    fn is_pure_dir(self) -> bool {
+        matches!(self, Self::PureDir { .. })
+    }
+
+    fn is_merged_dir(self) -> bool {
+        matches!(self, Self::MergedDir { .. })
+    }
+
     fn is_empty(self) -> bool {
         matches!(self, Self::Other | Self::PureDir { empty: true } | Self::MergedDir { empty: true })
     }
@@ -125,6 +133,10 @@ pub struct RenamePlan {
     pub opaque_source: bool,
     /// The same for the target of an exchange.
     pub opaque_target: bool,
+    /// Mark the source directory with what it is called in the layers below, which stay where they are.
+    pub redirect_source: bool,
+    /// The same for the target of an exchange.
+    pub redirect_target: bool,
     /// The target directory holds whiteouts only: put a bare one in its place.
     pub clear_target: bool,
     /// The atomic step.
@@ -135,13 +147,14 @@ pub struct RenamePlan {
 
 /// The plan of a rename, or the error it fails with.
 ///
-/// A directory that has content in a lower cannot move: `CrossDevice`, on which programs copy.
-pub fn rename(mode: RenameMode, source: End, target: End) -> Result<RenamePlan, ErrorKind> {
+/// A directory that has content in a lower moves by a redirect. Without `redirects` it cannot: `CrossDevice`, on which
+/// programs copy.
+pub fn rename(mode: RenameMode, source: End, target: End, redirects: bool) -> Result<RenamePlan, ErrorKind> {
     let from = source.shown.ok_or(ErrorKind::NotFound)?;
     match (mode, target.shown) {
         (RenameMode::NoReplace, Some(_)) => return Err(ErrorKind::Exists),
         (RenameMode::Exchange, None) => return Err(ErrorKind::NotFound),
-        (RenameMode::Exchange, Some(to)) => return exchange(from, to, source, target),
+        (RenameMode::Exchange, Some(to)) => return exchange((from, source), (to, target), redirects),
         _ => {}
     }
     match target.shown {
@@ -149,7 +162,7 @@ pub fn rename(mode: RenameMode, source: End, target: End) -> Result<RenamePlan, 
         Some(to) if !from.is_dir() && to.is_dir() => return Err(ErrorKind::IsDir),
         _ => {}
     }
-    movable(from)?;
+    movable(from, redirects)?;
     if target.shown.is_some_and(|to| !to.is_empty()) {
         return Err(ErrorKind::NotEmpty);
     }
@@ -161,31 +174,36 @@ pub fn rename(mode: RenameMode, source: End, target: End) -> Result<RenamePlan, 
         (false, false) => Rename::Replace,
     };
     Ok(RenamePlan {
-        opaque_source: from.is_dir() && target.below,
+        opaque_source: from.is_pure_dir() && target.below,
         opaque_target: false,
+        redirect_source: from.is_merged_dir(),
+        redirect_target: false,
         clear_target: target.upper == Upper::Dir { bare: false },
         how,
         sweep_source: swap && !source.below,
     })
 }
 
-fn exchange(from: ShownAs, to: ShownAs, source: End, target: End) -> Result<RenamePlan, ErrorKind> {
-    movable(from)?;
-    movable(to)?;
+fn exchange(
+    (from, source): (ShownAs, End),
+    (to, target): (ShownAs, End),
+    redirects: bool,
+) -> Result<RenamePlan, ErrorKind> {
+    movable(from, redirects)?;
+    movable(to, redirects)?;
     Ok(RenamePlan {
-        opaque_source: from.is_dir() && target.below,
-        opaque_target: to.is_dir() && source.below,
+        opaque_source: from.is_pure_dir() && target.below,
+        opaque_target: to.is_pure_dir() && source.below,
+        redirect_source: from.is_merged_dir(),
+        redirect_target: to.is_merged_dir(),
         clear_target: false,
         how: Rename::Exchange,
         sweep_source: false,
     })
 }
 
-fn movable(shown: ShownAs) -> Result<(), ErrorKind> {
-    match shown {
-        ShownAs::MergedDir { .. } => Err(ErrorKind::CrossDevice),
-        ShownAs::Other | ShownAs::PureDir { .. } => Ok(()),
-    }
+fn movable(shown: ShownAs, redirects: bool) -> Result<(), ErrorKind> {
+    if shown.is_merged_dir() && !redirects { Err(ErrorKind::CrossDevice) } else { Ok(()) }
 }
 
 #[cfg(test)]

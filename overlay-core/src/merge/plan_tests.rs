@@ -7,7 +7,7 @@ use super::*;
 enum Held {
     Nothing,
     Whiteout,
-    Object { id: u8, dir: bool, opaque: bool, bare: bool },
+    Object { id: u8, dir: bool, opaque: bool, bare: bool, redirect: bool },
 }
 
 /// What the union shows under a name: an object of the upper (merged with the lower or not), the lower's, nothing.
@@ -15,7 +15,18 @@ enum Held {
 enum Shown {
     Nothing,
     Lower,
-    Upper { id: u8, merged: bool },
+    Upper { id: u8, merged: Merged },
+}
+
+/// The lower content that shows in a directory of the upper.
+#[derive(Debug, PartialEq, Eq)]
+enum Merged {
+    /// None.
+    No,
+    /// What lies under its name.
+    Here,
+    /// What it is redirected to.
+    Own,
 }
 
 /// The lower's objects are directories here: the worst case, since only they merge.
@@ -23,7 +34,14 @@ fn shown(held: Held, below: bool) -> Shown {
     match held {
         Held::Nothing if below => Shown::Lower,
         Held::Nothing | Held::Whiteout => Shown::Nothing,
-        Held::Object { id, dir, opaque, .. } => Shown::Upper { id, merged: dir && below && !opaque },
+        Held::Object { id, dir, opaque, redirect, .. } => {
+            let merged = match (dir && !opaque, redirect) {
+                (true, true) => Merged::Own,
+                (true, false) if below => Merged::Here,
+                _ => Merged::No,
+            };
+            Shown::Upper { id, merged }
+        }
     }
 }
 
@@ -31,15 +49,21 @@ fn held(upper: Upper, id: u8) -> Held {
     match upper {
         Upper::Absent => Held::Nothing,
         Upper::Whiteout => Held::Whiteout,
-        Upper::Other => Held::Object { id, dir: false, opaque: false, bare: true },
+        Upper::Other => Held::Object { id, dir: false, opaque: false, bare: true, redirect: false },
         // A pure directory over a lower name is one that is opaque already.
-        Upper::Dir { bare } => Held::Object { id, dir: true, opaque: false, bare },
+        Upper::Dir { bare } => Held::Object { id, dir: true, opaque: false, bare, redirect: false },
     }
 }
 
 fn mark_opaque(held: &mut Held) {
     if let Held::Object { dir: true, opaque, .. } = held {
         *opaque = true;
+    }
+}
+
+fn mark_redirect(held: &mut Held) {
+    if let Held::Object { dir: true, redirect, .. } = held {
+        *redirect = true;
     }
 }
 
@@ -51,10 +75,16 @@ fn play(plan: RenamePlan, mut source: Held, mut target: Held) -> Result<(Held, H
     if plan.opaque_target {
         mark_opaque(&mut target);
     }
+    if plan.redirect_source {
+        mark_redirect(&mut source);
+    }
+    if plan.redirect_target {
+        mark_redirect(&mut target);
+    }
     if plan.clear_target
-        && let Held::Object { bare, .. } = &mut target
+        && let Held::Object { bare, opaque, redirect, .. } = &mut target
     {
-        *bare = true;
+        (*bare, *opaque, *redirect) = (true, true, false);
     }
     let is_dir = |held| matches!(held, Held::Object { dir: true, .. });
     match plan.how {
@@ -95,16 +125,12 @@ fn ends() -> Vec<End> {
         }
         for empty in [false, true] {
             for bare in [false, true] {
-                if bare && !empty && !below {
-                    continue;
-                }
                 let upper = Upper::Dir { bare };
                 if !bare || empty {
                     ends.push(end(Some(ShownAs::PureDir { empty }), upper));
                 }
-                if below {
-                    ends.push(end(Some(ShownAs::MergedDir { empty }), upper));
-                }
+                // Without anything below its name it is one that was redirected before.
+                ends.push(end(Some(ShownAs::MergedDir { empty }), upper));
             }
             if below {
                 ends.push(end(Some(ShownAs::MergedDir { empty }), Upper::Absent));
@@ -114,9 +140,27 @@ fn ends() -> Vec<End> {
     ends
 }
 
+/// An end whose object was copied up.
+fn copied(end: End) -> End {
+    match (end.upper, end.shown) {
+        (Upper::Absent, Some(ShownAs::Other)) => End { upper: Upper::Other, ..end },
+        (Upper::Absent, Some(_)) => End { upper: Upper::Dir { bare: true }, ..end },
+        _ => end,
+    }
+}
+
+/// What moves, at its new place: a directory that merged does so with what it always merged with.
+fn moved(end: End, id: u8) -> Shown {
+    let merges = matches!(end.shown, Some(ShownAs::MergedDir { .. }));
+    Shown::Upper { id, merged: if merges { Merged::Own } else { Merged::No } }
+}
+
 /// The upper's object at an end. A pure directory above a lower name is opaque.
 fn start(end: End, id: u8) -> Held {
     let mut held = held(end.upper, id);
+    if matches!(end.shown, Some(ShownAs::MergedDir { .. })) && !end.below {
+        mark_redirect(&mut held);
+    }
     if matches!(end.shown, Some(ShownAs::PureDir { .. })) && end.below {
         mark_opaque(&mut held);
     }
@@ -128,20 +172,24 @@ fn every_rename_moves_the_object_and_nothing_shows_through() {
     let mut played = 0;
     for source in ends() {
         for target in ends() {
-            let Ok(plan) = rename(RenameMode::Replace, source, target) else { continue };
-            // The source was copied up by then.
-            let source =
-                if source.upper == Upper::Absent { End { upper: Upper::Other, ..source } } else { source };
-            let (old, new) = play(plan, start(source, 1), start(target, 2)).unwrap_or_else(|errno| {
-                panic!("{errno}: {source:?} -> {target:?} by {plan:?}");
-            });
-            assert_eq!(shown(old, source.below), Shown::Nothing, "{source:?} -> {target:?} by {plan:?}");
-            let moved = Shown::Upper { id: 1, merged: false };
-            assert_eq!(shown(new, target.below), moved, "{source:?} -> {target:?} by {plan:?}");
-            played += 1;
+            for redirects in [false, true] {
+                let source = if redirects { copied(source) } else { source };
+                let Ok(plan) = rename(RenameMode::Replace, source, target, redirects) else { continue };
+                let source = copied(source);
+                let (old, new) = play(plan, start(source, 1), start(target, 2)).unwrap_or_else(|errno| {
+                    panic!("{errno}: {source:?} -> {target:?} by {plan:?}");
+                });
+                assert_eq!(shown(old, source.below), Shown::Nothing, "{source:?} -> {target:?} by {plan:?}");
+                assert_eq!(
+                    shown(new, target.below),
+                    moved(source, 1),
+                    "{source:?} -> {target:?} by {plan:?}"
+                );
+                played += 1;
+            }
         }
     }
-    assert!(played > 30, "only {played} combinations were played");
+    assert!(played > 150, "only {played} combinations were played");
 }
 
 #[test]
@@ -149,25 +197,17 @@ fn every_exchange_swaps_the_objects_and_nothing_shows_through() {
     let mut played = 0;
     for source in ends() {
         for target in ends() {
-            let Ok(plan) = rename(RenameMode::Exchange, source, target) else { continue };
-            let copied =
-                |end: End| if end.upper == Upper::Absent { End { upper: Upper::Other, ..end } } else { end };
-            let (source, target) = (copied(source), copied(target));
-            let (old, new) = play(plan, start(source, 1), start(target, 2)).unwrap();
-            assert_eq!(
-                shown(old, source.below),
-                Shown::Upper { id: 2, merged: false },
-                "{source:?} {target:?}"
-            );
-            assert_eq!(
-                shown(new, target.below),
-                Shown::Upper { id: 1, merged: false },
-                "{source:?} {target:?}"
-            );
-            played += 1;
+            for redirects in [false, true] {
+                let Ok(plan) = rename(RenameMode::Exchange, source, target, redirects) else { continue };
+                let (source, target) = (copied(source), copied(target));
+                let (old, new) = play(plan, start(source, 1), start(target, 2)).unwrap();
+                assert_eq!(shown(old, source.below), moved(target, 2), "{source:?} {target:?}");
+                assert_eq!(shown(new, target.below), moved(source, 1), "{source:?} {target:?}");
+                played += 1;
+            }
         }
     }
-    assert!(played > 20, "only {played} combinations were played");
+    assert!(played > 150, "only {played} combinations were played");
 }
 
 #[test]
@@ -188,7 +228,10 @@ fn renames_fail_as_posix_says() {
         (RenameMode::Replace, merged, none, ErrorKind::CrossDevice),
         (RenameMode::Exchange, file, merged, ErrorKind::CrossDevice),
     ] {
-        assert_eq!(rename(mode, source, target).unwrap_err(), error, "{source:?} -> {target:?}");
+        assert_eq!(rename(mode, source, target, false).unwrap_err(), error, "{source:?} -> {target:?}");
+        if error != ErrorKind::CrossDevice {
+            assert_eq!(rename(mode, source, target, true).unwrap_err(), error, "{source:?} -> {target:?}");
+        }
     }
 }
 

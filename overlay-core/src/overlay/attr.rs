@@ -30,7 +30,7 @@ impl Overlay {
     /// The attributes of an inode; the caller holds its lock, or the lock of the directory that it is in.
     pub(super) async fn attr_of(&self, inode: &Inode) -> Result<Attr> {
         let attr = self.place(inode)?.attr().await?;
-        Ok(self.shown(inode, attr))
+        Ok(self.shown(inode, self.with_data(inode, attr).await?))
     }
 
     /// The target of a symbolic link.

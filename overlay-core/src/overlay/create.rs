@@ -111,7 +111,7 @@ impl Overlay {
 
     /// Whether the name can be given to a new object, and how. The caller holds the parent's lock.
     pub(super) async fn free_name(&self, parent: &Inode, name: &Name) -> Result<Creation> {
-        let facts = self.facts(parent, name, true).await?;
+        let facts = self.facts(parent, name).await?;
         creation(facts.upper_mark(), facts.exists()).map_err(|kind| Error::new(kind, "create").at(name))
     }
 

@@ -40,8 +40,13 @@ pub(super) struct State {
     pub(super) names: Vec<(Arc<Inode>, Name)>,
     /// Its object in the upper layer.
     pub(super) upper: Upper,
-    /// Its objects in lower layers, topmost first; at most one unless it is a directory.
+    /// Its objects in lower layers, topmost first. Of anything but a directory the first lends the attributes (unless
+    /// there is an upper) and the last the data.
     pub(super) lowers: Arc<[Lower]>,
+    /// The upper is a file without its data, which is in the last of `lowers`.
+    pub(super) metacopy: bool,
+    /// The redirect mark of the upper: what the object is called in the layers below.
+    pub(super) redirect: Option<Arc<[u8]>>,
     /// The upper file of an inode that was copied up while it was open, until the last handle is closed: handles
     /// opened on the lower read from it.
     pub(super) copied: Option<Arc<dyn UpperFile>>,
@@ -82,6 +87,8 @@ pub(super) enum Lower {
     Dir(usize, Arc<dyn Dir>),
     /// Anything else: layer, directory and name.
     Other(usize, Arc<dyn Dir>, Name),
+    /// The data of a file, at this path in a data-only layer; looked for when it is wanted.
+    Data(Arc<[Name]>),
 }
 
 impl Inode {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use super::inode::{Ino, Inode, Lower};
+use super::inode::{Ino, Inode};
 use super::reach::UpperPlace;
 use super::{Overlay, stale};
 use crate::attr::{Kind, SetAttr};
@@ -128,7 +128,8 @@ impl Overlay {
 
     async fn open_at(&self, inode: &Arc<Inode>, count: Count, open: Open) -> Result<FileHandle> {
         let copied = inode.state().copied.clone();
-        let opened = match (self.upper_place(inode)?, copied) {
+        let place = self.upper_place(inode)?.filter(|_| !inode.state().metacopy);
+        let opened = match (place, copied) {
             (Some(_), Some(copied)) if open.write || open.truncate => Opened::Writable(copied),
             (place, _) => self.open_place(inode, place, open).await?,
         };
@@ -143,7 +144,7 @@ impl Overlay {
             Some(UpperPlace::Child(dir, name)) => Opened::Upper(dir.file(&name).await?),
             Some(UpperPlace::Dir(_)) => return Err(Error::new(ErrorKind::IsDir, "open")),
             Some(UpperPlace::Node(node)) => nameless(inode, node.as_ref(), open).await?,
-            None => Opened::Lower(lower_file(inode).await?),
+            None => Opened::Lower(self.lower_file(inode).await?),
         })
     }
 
@@ -243,13 +244,5 @@ async fn nameless(inode: &Inode, node: &dyn UpperNode, open: Open) -> Result<Ope
         Some(copy) => Ok(Opened::Writable(copy)),
         None if open.write || open.truncate => Ok(Opened::Writable(node.open(true).await?)),
         None => Ok(Opened::Upper(node.open(false).await?)),
-    }
-}
-
-async fn lower_file(inode: &Inode) -> Result<Arc<dyn File>> {
-    let lower = inode.state().lowers.first().cloned();
-    match lower {
-        Some(Lower::Other(_, dir, name)) => dir.file(&name).await,
-        _ => Err(stale("open")),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::inode::{Ino, Inode, Lower, State, Upper};
 use super::table::{Table, UPPER};
-use super::{Overlay, stale};
+use super::{Overlay, RedirectDir, stale};
 use crate::attr::{Attr, Kind};
 use crate::entry::{Entry, Found};
 use crate::error::{Error, Kind as ErrorKind, Result};
@@ -17,8 +17,16 @@ use crate::name::Name;
 pub(super) struct Facts {
     /// What the union makes of it.
     outcome: Outcome,
-    /// The entry of each layer that holds an object, by its place in the fold: 0 is the upper.
-    entries: Vec<(usize, Entry)>,
+    /// What was found in the layers, by their place in the fold: 0 is the upper.
+    hits: Vec<Hit>,
+}
+
+/// An object that was found in a layer.
+struct Hit {
+    layer: usize,
+    dir: Arc<dyn Dir>,
+    name: Name,
+    entry: Entry,
 }
 
 impl Facts {
@@ -59,7 +67,7 @@ impl Overlay {
         {
             return Ok(Some(inode));
         }
-        let facts = self.facts(parent, name, true).await?;
+        let facts = self.facts(parent, name).await?;
         match self.build(parent, name, facts).await? {
             None => Ok(None),
             Some(built) => Ok(Some(self.enter(parent, name, built))),
@@ -73,85 +81,94 @@ impl Overlay {
         Ok(inode.map(|inode| Held { table: &self.table, inode }))
     }
 
-    /// Asks the layers of a directory for a name: all of them, or the lowers alone.
-    pub(super) async fn facts(&self, parent: &Inode, name: &Name, with_upper: bool) -> Result<Facts> {
-        let (upper, lowers) = {
+    /// Asks the layers of a directory for a name.
+    pub(super) async fn facts(&self, parent: &Inode, name: &Name) -> Result<Facts> {
+        let (upper, mut below) = {
             let state = parent.state();
             let upper: Option<Arc<dyn Dir>> = match &state.upper {
-                Upper::Dir(dir) if with_upper => Some(dir.clone()),
+                Upper::Dir(dir) => Some(dir.clone()),
                 _ => None,
             };
             (upper, state.lowers.clone())
         };
-        let mut facts = Facts { outcome: Outcome::Absent { whiteout: None }, entries: Vec::new() };
-        let mut fold = Fold::default();
-        let layers = upper.iter().map(|dir| (UPPER, dir)).chain(lowers.iter().filter_map(as_dir));
-        for (layer, dir) in layers {
-            let found = dir.lookup(name).await?;
-            let next = fold.add(layer, fact(found.as_ref()));
-            facts.entries.extend(found.and_then(Found::entry).map(|entry| (layer, entry)));
-            if next == Next::Done {
-                break;
-            }
+        let follow = self.options.redirect_dir != RedirectDir::NoFollow;
+        let mut search = Search { fold: Fold::new(name, follow), hits: Vec::new() };
+        let mut next = Next::Below;
+        let mut asked = UPPER;
+        if let Some(dir) = upper {
+            next = search.ask(UPPER, dir, !follow && below.is_empty()).await?;
         }
-        facts.outcome = fold.outcome();
-        Ok(facts)
+        while next == Next::Below {
+            if search.fold.from_root() {
+                below = self.roots.clone();
+            }
+            let Some((layer, dir)) = below.iter().filter_map(as_dir).find(|(layer, _)| *layer > asked) else {
+                break;
+            };
+            asked = layer;
+            let last = self.is_last(layer, &below, follow, &search.fold);
+            next = search.ask(layer, dir.clone(), last).await?;
+        }
+        Ok(Facts { outcome: search.fold.outcome(), hits: search.hits })
+    }
+
+    /// Whether nothing can be found below a layer: a redirect that is followed may lead to any layer below, else the
+    /// parent's are all.
+    fn is_last(&self, layer: usize, below: &[Lower], follow: bool, fold: &Fold) -> bool {
+        let bottom = if follow { self.roots.last() } else { below.last() };
+        let data = follow && !self.stack.data().is_empty() && !fold.is_dir();
+        !data && bottom.and_then(as_dir).is_some_and(|(bottom, _)| bottom == layer)
     }
 
     /// Whether a lower shows an object under a name, upper aside.
     pub(super) async fn is_below(&self, parent: &Inode, name: &Name) -> Result<bool> {
-        if parent.state().lowers.is_empty() {
-            return Ok(false);
+        let lowers = parent.state().lowers.clone();
+        for (_, dir) in lowers.iter().filter_map(as_dir) {
+            match dir.lookup(name).await? {
+                None => {}
+                Some(Found::Whiteout) => return Ok(false),
+                Some(Found::Entry(_)) => return Ok(true),
+            }
         }
-        Ok(self.facts(parent, name, false).await?.exists())
+        Ok(false)
     }
 
     /// What the facts make up. The caller holds the parent's lock.
     pub(super) async fn build(&self, parent: &Inode, name: &Name, facts: Facts) -> Result<Option<Built>> {
+        let mut data = None;
         let layers = match &facts.outcome {
             Outcome::Absent { .. } => return Ok(None),
-            Outcome::Other(layer) => vec![*layer],
-            Outcome::Dir(layers) => layers.clone(),
+            Outcome::Other(layers) | Outcome::Dir(layers) => layers,
+            Outcome::Dataless(layers, path) => {
+                let path = path.as_ref().filter(|_| !self.stack.data().is_empty());
+                let path = path.ok_or_else(|| {
+                    Error::new(ErrorKind::Io, "lookup").at(name).because("its data is in none of the layers")
+                })?;
+                data = Some(Lower::Data(path.as_slice().into()));
+                layers
+            }
         };
-        let top = facts.entries.iter().find(|(layer, _)| *layer == layers[0]);
-        let attr = top.map(|(_, entry)| entry.attr.clone()).ok_or_else(|| stale("lookup"))?;
-        self.refuse_unread_marks(name, &facts)?;
+        let hits = facts.hits.iter().filter(|hit| layers.contains(&hit.layer));
+        let top = hits.clone().next().ok_or_else(|| stale("lookup").at(name))?;
         let mut state = State::default();
         let mut lowers = Vec::new();
-        for layer in &layers {
-            match (*layer, attr.is_dir()) {
+        for hit in hits.clone() {
+            match (hit.layer, hit.entry.attr.is_dir()) {
                 (UPPER, true) => {
-                    state.upper = Upper::Dir(self.upper_of(parent, "lookup")?.upper_dir(name).await?)
+                    state.upper = Upper::Dir(self.upper_of(parent, "lookup")?.upper_dir(name).await?);
                 }
                 (UPPER, false) => state.upper = Upper::Named,
-                (layer, is_dir) => {
-                    let dir = lower_dir(parent, layer).ok_or_else(|| stale("lookup"))?;
-                    lowers.push(match is_dir {
-                        true => Lower::Dir(layer - 1, dir.dir(name).await?),
-                        false => Lower::Other(layer - 1, dir, name.clone()),
-                    });
-                }
+                (layer, true) => lowers.push(Lower::Dir(layer - 1, hit.dir.dir(&hit.name).await?)),
+                (layer, false) => lowers.push(Lower::Other(layer - 1, hit.dir.clone(), hit.name.clone())),
             }
         }
-        state.lowers = lowers.into();
-        Ok(Some(Built { attr, layer: layers[0], state }))
-    }
-
-    /// What lies elsewhere must not be shown as if it lay here: an empty directory or a file of zeros.
-    fn refuse_unread_marks(&self, name: &Name, facts: &Facts) -> Result<()> {
-        let refuse = |what: &str| {
-            let sentence = format!("it was written with {what}, which this engine does not read");
-            Err(Error::new(ErrorKind::NotPermitted, "lookup").at(name).because(sentence))
-        };
-        for (_, entry) in &facts.entries {
-            if entry.metacopy {
-                return refuse("metacopy=on");
-            }
-            if entry.redirect.is_some() && entry.attr.is_dir() {
-                return refuse("redirect_dir=on");
-            }
+        state.lowers = lowers.into_iter().chain(data).collect();
+        if top.layer == UPPER {
+            state.metacopy = top.entry.metacopy;
+            let read = top.entry.metacopy || top.entry.attr.is_dir() && !top.entry.opaque;
+            state.redirect = top.entry.redirect.as_deref().filter(|_| read).map(Into::into);
         }
-        Ok(())
+        Ok(Some(Built { attr: top.entry.attr.clone(), layer: top.layer, state }))
     }
 
     /// Puts what was built into the table, or takes the inode that is there already.
@@ -233,12 +250,43 @@ pub(super) struct Built {
     state: State,
 }
 
+/// A fold over layers that are asked.
+struct Search {
+    fold: Fold,
+    hits: Vec<Hit>,
+}
+
+impl Search {
+    /// Asks one layer, from `dir` on down the path that the fold wants.
+    async fn ask(&mut self, layer: usize, mut dir: Arc<dyn Dir>, last: bool) -> Result<Next> {
+        self.fold.begin(last);
+        loop {
+            let name = self.fold.name().clone();
+            let found = dir.lookup(&name).await?;
+            let next = self.fold.add(layer, fact(found.as_ref()));
+            let next = next.map_err(|kind| {
+                Error::new(kind, "lookup").at(&name).because("its redirect mark cannot be followed")
+            })?;
+            if next != Next::Inside {
+                self.hits.extend(found.and_then(Found::entry).map(|entry| Hit { layer, dir, name, entry }));
+                return Ok(next);
+            }
+            dir = dir.dir(&name).await?;
+        }
+    }
+}
+
 fn fact(found: Option<&Found>) -> Fact {
-    match found {
-        None => Fact::Absent,
-        Some(Found::Whiteout) => Fact::Whiteout,
-        Some(Found::Entry(entry)) if entry.attr.is_dir() => Fact::Dir { opaque: entry.opaque },
-        Some(Found::Entry(_)) => Fact::Other,
+    let entry = match found {
+        None => return Fact::Absent,
+        Some(Found::Whiteout) => return Fact::Whiteout,
+        Some(Found::Entry(entry)) => entry,
+    };
+    match entry.attr.kind {
+        Kind::Dir => Fact::Dir { opaque: entry.opaque, redirect: entry.redirect.clone() },
+        Kind::File if entry.metacopy => Fact::Metacopy { redirect: entry.redirect.clone() },
+        Kind::File => Fact::File,
+        _ => Fact::Other,
     }
 }
 
@@ -246,11 +294,6 @@ fn fact(found: Option<&Found>) -> Fact {
 fn as_dir(lower: &Lower) -> Option<(usize, &Arc<dyn Dir>)> {
     match lower {
         Lower::Dir(layer, dir) => Some((layer + 1, dir)),
-        Lower::Other(..) => None,
+        Lower::Other(..) | Lower::Data(_) => None,
     }
-}
-
-fn lower_dir(parent: &Inode, layer: usize) -> Option<Arc<dyn Dir>> {
-    let state = parent.state();
-    state.lowers.iter().filter_map(as_dir).find(|(at, _)| *at == layer).map(|(_, dir)| dir.clone())
 }

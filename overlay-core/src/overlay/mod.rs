@@ -5,6 +5,7 @@
 
 mod attr;
 mod create;
+mod data;
 mod dir;
 mod inode;
 mod io;
@@ -44,6 +45,22 @@ pub struct OverlayOptions {
     pub creates_as: Option<(u32, u32)>,
     /// Leave out every sync: after a crash of the machine the upper layer may be incomplete.
     pub volatile: bool,
+    /// Whether a directory may have its lower content under another name.
+    pub redirect_dir: RedirectDir,
+}
+
+/// What becomes of redirects: the option `redirect_dir` of the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RedirectDir {
+    /// They are followed, and a directory with content in a lower layer can be renamed: it gets one.
+    #[default]
+    On,
+    /// They are followed. Such a directory cannot be renamed: `CrossDevice`.
+    Follow,
+    /// They are not followed: an object that has one is `NotPermitted`. None are made.
+    NoFollow,
+    /// As `Follow` (the kernel's `redirect_always_follow` is on unless somebody turned it off).
+    Off,
 }
 
 /// A mounted stack.
@@ -51,6 +68,8 @@ pub struct Overlay {
     stack: Stack,
     options: OverlayOptions,
     table: Table,
+    /// The roots of the lowers, where what is called by a path is looked up.
+    roots: Arc<[Lower]>,
     work: Option<Arc<dyn UpperDir>>,
     /// Held by every rename, so that the shape of the tree stands still while its locks are taken.
     renaming: tokio::sync::Mutex<()>,
@@ -74,12 +93,14 @@ impl Overlay {
         if let Some(work) = &work {
             stage::empty(work.as_ref()).await?;
         }
-        let state = State { upper, lowers: lowers.into(), ..State::default() };
+        let roots: Arc<[Lower]> = lowers.into();
+        let state = State { upper, lowers: roots.clone(), ..State::default() };
         let table = Table::new(Arc::new(Inode::new(ROOT, Kind::Dir, state)));
         Ok(Arc::new(Self {
             stack,
             options,
             table,
+            roots,
             work,
             renaming: tokio::sync::Mutex::new(()),
             files: DashMap::new(),
@@ -142,8 +163,13 @@ impl Overlay {
         }
         match state.lowers.first() {
             Some(Lower::Dir(layer, _) | Lower::Other(layer, ..)) => Ok(first_lower + layer),
-            None => Err(stale("layer")),
+            Some(Lower::Data(_)) | None => Err(stale("layer")),
         }
+    }
+
+    /// Whether a directory with content in a lower layer can be renamed.
+    fn can_redirect(&self) -> bool {
+        self.options.redirect_dir == RedirectDir::On
     }
 
     fn inode(&self, ino: Ino) -> Result<Arc<Inode>> {
@@ -192,5 +218,7 @@ fn stale(op: &'static str) -> Error {
 
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod redirect_tests;
 #[cfg(test)]
 mod tests;

@@ -42,7 +42,7 @@ impl Overlay {
         match inode.state().lowers.first() {
             Some(Lower::Dir(_, dir)) => Ok(Place::Dir(dir.clone())),
             Some(Lower::Other(_, dir, name)) => Ok(Place::Child(dir.clone(), name.clone())),
-            None => Err(stale("inode")),
+            Some(Lower::Data(_)) | None => Err(stale("inode")),
         }
     }
 

@@ -26,7 +26,7 @@ impl Overlay {
 
     /// The caller holds the parent's lock.
     async fn refresh_one(&self, parent: &Arc<Inode>, name: &Name, inode: &Arc<Inode>) -> Result<()> {
-        let facts = self.facts(parent, name, true).await?;
+        let facts = self.facts(parent, name).await?;
         let built = self.build(parent, name, facts).await?;
         let same = built.filter(|built| self.number_of(built) == inode.ino && built.kind() == inode.kind);
         let Some(built) = same else {
@@ -35,9 +35,10 @@ impl Overlay {
         };
         if inode.is_dir() {
             let _inside = inode.lock.write().await;
-            let State { upper, lowers, .. } = built.into_state();
+            let State { upper, lowers, redirect, .. } = built.into_state();
             let mut state = inode.state_mut();
-            (state.upper, state.lowers, state.default_acl) = (upper, lowers, None);
+            (state.upper, state.lowers, state.redirect) = (upper, lowers, redirect);
+            state.default_acl = None;
         }
         Ok(())
     }

@@ -9,9 +9,11 @@ use super::lookup::Held;
 use super::remove::Pin;
 use super::stage::Staged;
 use crate::copy_up::{Data, Source, stage};
+use crate::entry::Mark;
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::layer::{Rename, Target, UpperDir};
 use crate::merge::plan::{End, RenameMode, RenamePlan, ShownAs, Upper as UpperFact, rename};
+use crate::merge::redirect::{absolute, needed};
 use crate::name::Name;
 
 /// A name in a directory that is in the upper layer.
@@ -33,7 +35,7 @@ impl Overlay {
     /// Renames `name` in `parent` to `to_name` in `to_parent`.
     ///
     /// # Errors
-    /// `CrossDevice` for a directory that has content in a lower layer.
+    /// `CrossDevice` for a directory that has content in a lower layer, if it cannot be redirected.
     pub async fn rename(
         &self,
         parent: Ino,
@@ -94,7 +96,8 @@ impl Overlay {
             };
             Ok::<_, Error>(End { shown, upper: UpperFact::Absent, below: false })
         };
-        let plan = rename(mode, end(source.as_deref()).await?, end(target.as_deref()).await?);
+        let (source, target) = (end(source.as_deref()).await?, end(target.as_deref()).await?);
+        let plan = rename(mode, source, target, self.can_redirect());
         plan.map(|_| ()).map_err(|kind| Error::new(kind, "rename").at(name))
     }
 
@@ -112,17 +115,22 @@ impl Overlay {
         Ok(shown_dir(inode, self.emptiness(inode).await?))
     }
 
-    /// Copies up what is to be moved, before any lock is taken. A directory stays: if it cannot move as it is, it
-    /// does not move at all.
+    /// Copies up what is to be moved, before any lock is taken. A directory that cannot be redirected stays: if it
+    /// cannot move as it is, it does not move at all.
     async fn prepare_source(&self, parent: &Arc<Inode>, name: &Name) -> Result<()> {
         let child = {
             let _names = parent.lock.read().await;
             self.child_to_change(parent, name, "rename").await?
         };
-        if !child.is_dir() {
+        if self.moves_by_copy(&child) {
             self.copy_up(&child, Data::Full).await?;
         }
         Ok(())
+    }
+
+    /// Whether what is moved must be in the upper for that.
+    fn moves_by_copy(&self, inode: &Inode) -> bool {
+        !inode.is_dir() || self.can_redirect()
     }
 
     /// `None` if the source must be copied up once more.
@@ -144,14 +152,14 @@ impl Overlay {
         }
         let children = [Some(&moved), target.inode()];
         let _places = lock_children(children).await;
-        let uncopied = |inode: &Arc<Inode>| !inode.is_dir() && !inode.has_upper();
+        let uncopied = |inode: &Arc<Inode>| self.moves_by_copy(inode) && !inode.has_upper();
         let swapped = target.inode().filter(|_| mode == RenameMode::Exchange);
         if uncopied(&moved) || swapped.is_some_and(uncopied) {
             return Ok(None);
         }
         let (source_end, target_end) = (self.end(&source).await?, self.end(&target).await?);
-        let plan =
-            rename(mode, source_end, target_end).map_err(|kind| Error::new(kind, "rename").at(name))?;
+        let plan = rename(mode, source_end, target_end, self.can_redirect())
+            .map_err(|kind| Error::new(kind, "rename").at(name))?;
         let pin = self.carry_out(plan, &source, &target, mode).await?;
         self.record(&source, &target, &moved, mode, pin);
         if plan.sweep_source
@@ -175,7 +183,7 @@ impl Overlay {
     async fn end(&self, spot: &Spot<'_>) -> Result<End> {
         let below = self.is_below(spot.parent, spot.name).await?;
         let Some(inode) = spot.inode() else {
-            let facts = self.facts(spot.parent, spot.name, true).await?;
+            let facts = self.facts(spot.parent, spot.name).await?;
             return Ok(End { shown: None, upper: facts.upper_mark(), below });
         };
         if !inode.is_dir() {
@@ -202,6 +210,13 @@ impl Overlay {
         if plan.opaque_target {
             target.dir.set_opaque(Target::Child(target.name)).await?;
         }
+        let moves = !Arc::ptr_eq(source.parent, target.parent);
+        if plan.redirect_source {
+            self.redirect(source, moves).await?;
+        }
+        if plan.redirect_target {
+            self.redirect(target, moves).await?;
+        }
         if plan.clear_target {
             self.put_bare_dir(target).await?;
         }
@@ -218,6 +233,27 @@ impl Overlay {
             other => other?,
         }
         Ok(pin)
+    }
+
+    /// Marks an object of the upper with what it is called in the layers below. Where it is now it means the same with the
+    /// mark as without. `absolute`: it leaves its directory, so that a name is not enough.
+    async fn redirect(&self, spot: &Spot<'_>, absolute: bool) -> Result<()> {
+        let Some(inode) = spot.inode() else { return Ok(()) };
+        let current = inode.state().redirect.clone();
+        if !needed(current.as_deref(), absolute) {
+            return Ok(());
+        }
+        let refuse =
+            |kind| Error::new(kind, "rename").at(spot.name).because("its redirect would be too long");
+        let mark: Arc<[u8]> = match absolute {
+            false => spot.name.as_bytes().into(),
+            true => path_below(spot, current).map_err(refuse)?.into(),
+        };
+        let set = spot.dir.set_mark(Target::Child(spot.name), Mark::Redirect, Some(&mark)).await;
+        // Programs copy then, as where there are no redirects.
+        set.map_err(|error| Error::new(ErrorKind::CrossDevice, "rename").at(spot.name).because(error))?;
+        inode.state_mut().redirect = Some(mark);
+        Ok(())
     }
 
     /// For file systems that cannot leave a whiteout in the same step. A file gets its new name first and loses the
@@ -250,9 +286,13 @@ impl Overlay {
         let bare = self.bare_copy(&source, &staged).await;
         let bare = staged.check(bare).await?;
         staged.publish(spot.dir.as_ref(), spot.name, Rename::Exchange).await?;
-        inode.state_mut().upper = Upper::Dir(bare);
-        // Even if the rename fails now: the whiteouts that hid what lies below are gone, and the mark does it.
-        cut_off(inode);
+        {
+            let mut state = inode.state_mut();
+            state.upper = Upper::Dir(bare);
+            // Even if the rename fails now: the whiteouts that hid what lies below are gone, and the mark does it.
+            state.lowers = [].into();
+            state.redirect = None;
+        }
         Ok(())
     }
 
@@ -295,16 +335,19 @@ impl Overlay {
 
     fn arrive(&self, spot: &Spot<'_>, inode: &Arc<Inode>) {
         self.table.add_name(spot.parent, spot.name, inode);
-        cut_off(inode);
     }
 }
 
-/// A moved object has nothing to do with lower layers any more: it is wholly in the upper.
-fn cut_off(inode: &Arc<Inode>) {
-    let mut state = inode.state_mut();
-    if matches!(state.upper, Upper::Dir(_)) {
-        state.lowers = [].into();
+/// What an object is called in the layers below, from their roots.
+fn path_below(spot: &Spot<'_>, current: Option<Arc<[u8]>>) -> std::result::Result<Vec<u8>, ErrorKind> {
+    let mut parts: Vec<Arc<[u8]>> = vec![current.unwrap_or_else(|| spot.name.as_bytes().into())];
+    let mut at = spot.parent.clone();
+    while let Some((parent, name)) = at.first_name() {
+        let mark = at.state().redirect.clone();
+        parts.push(mark.unwrap_or_else(|| name.as_bytes().into()));
+        at = parent;
     }
+    absolute(parts.iter().map(AsRef::as_ref))
 }
 
 fn shown_dir(inode: &Inode, Emptiness { empty, .. }: Emptiness) -> ShownAs {

@@ -43,6 +43,7 @@ impl Overlay {
         let (dir, name): (Arc<dyn Dir>, Option<Name>) = match lower {
             Lower::Dir(_, dir) => (dir, None),
             Lower::Other(_, dir, name) => (dir, Some(name)),
+            Lower::Data(_) => return Err(stale("copy-up")),
         };
         let (target, attr) = match &name {
             None => (Target::Itself, dir.attr().await?),

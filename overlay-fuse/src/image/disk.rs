@@ -3,8 +3,8 @@
 //! Format: `Documentation/filesystems/overlayfs.rst` of Linux, "whiteouts and opaque directories".
 
 use overlay_core::attr::{Attr, Kind, Time};
-use overlay_core::entry::Entry;
-use overlay_core::marker::kernel::{Mark, Namespace, OPAQUE};
+use overlay_core::entry::{Entry, Mark};
+use overlay_core::marker::kernel::{Namespace, OPAQUE};
 
 /// The number of the root, as FUSE wants it.
 pub(super) const ROOT: u64 = 1;

@@ -44,6 +44,8 @@ pub struct Union {
     mounted: Option<Mounted>,
     lowers: usize,
     writable: bool,
+    /// How the union behaves; what is made belongs to root.
+    pub options: OverlayOptions,
 }
 
 impl Union {
@@ -60,7 +62,8 @@ impl Union {
         }
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        Self { dir, overlay: None, runtime, mounted: None, lowers, writable: true }
+        let options = OverlayOptions { creates_as: Some((0, 0)), ..OverlayOptions::default() };
+        Self { dir, overlay: None, runtime, mounted: None, lowers, writable: true, options }
     }
 
     pub fn read_only(mut self) -> Self {
@@ -85,8 +88,7 @@ impl Union {
                 as Arc<dyn UpperLayer>
         });
         let stack = Stack::new(upper, lowers).unwrap();
-        let options = OverlayOptions { creates_as: Some((0, 0)), volatile: false };
-        let overlay = self.runtime.block_on(Overlay::new(stack, options)).unwrap();
+        let overlay = self.runtime.block_on(Overlay::new(stack, self.options.clone())).unwrap();
         let options = MountOptions {
             source: "overlay".into(),
             flags: MountFlags { read_only: !self.writable, ..MountFlags::default() },

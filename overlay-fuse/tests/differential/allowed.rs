@@ -24,6 +24,8 @@ pub struct Allowed {
 /// - whiteouts in a directory that does not merge: the kernel lists them (and finds nothing there), we do not;
 /// - a change of attributes through a handle of a special file: if that was a lower one and is unlinked by now, the
 ///   kernel (6.18) copies it up over the whiteout, and the deleted file is back;
+/// - the same of a directory that is removed: the kernel copies it up over what has the name by now, if that looks empty in
+///   the upper, and the content of a directory that was renamed to there is lost;
 /// - fallocate with collapse or insert: FUSE has no such request.
 pub const ALLOWED: [Allowed; 4] = [
     Allowed {

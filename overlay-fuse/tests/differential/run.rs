@@ -1,18 +1,20 @@
 //! A sequence of steps on both mounts, compared after each.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use overlay_core::overlay::RedirectDir;
 use rustix::mount::{MountFlags, UnmountFlags};
 
 use super::allowed::allowed;
 use super::common::{Union, names};
 use super::lowers::{Build, build, has_xattr_whiteouts, stamp};
 use super::op::{Op, Step};
-use super::side::{Side, Sort};
+use super::side::{Side, Sort, show_bytes, xattr_value};
 use super::tree::{Age, Tree, differences, tree};
 
 /// What a run did, up to its end or the first difference.
@@ -21,19 +23,45 @@ pub struct Run {
     pub failure: Option<String>,
 }
 
+/// The features that both sides run with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Features {
+    /// None.
+    Off,
+    /// Directories with lower content can be renamed.
+    On,
+}
+
+impl Features {
+    fn of_kernel(self) -> &'static str {
+        match self {
+            Self::Off => "redirect_dir=off,index=off,metacopy=off",
+            Self::On => "redirect_dir=on,index=off,metacopy=off",
+        }
+    }
+
+    fn of_ours(self) -> RedirectDir {
+        match self {
+            Self::Off => RedirectDir::Off,
+            Self::On => RedirectDir::On,
+        }
+    }
+}
+
 /// The kernel's overlayfs, mounted.
 struct Kernel {
     target: PathBuf,
 }
 
 impl Kernel {
-    fn mount(dir: &Path, lowers: usize) -> Self {
+    fn mount(dir: &Path, lowers: usize, features: Features) -> Self {
         let at = |name: &str| dir.join(name).display().to_string();
         let lower = (0..lowers).map(|i| at(&format!("l{i}"))).collect::<Vec<_>>().join(":");
         let options = format!(
-            "lowerdir={lower},upperdir={},workdir={},redirect_dir=off,index=off,metacopy=off,xino=off",
+            "lowerdir={lower},upperdir={},workdir={},{},xino=off",
             at("kupper"),
-            at("kwork")
+            at("kwork"),
+            features.of_kernel()
         );
         let options = CString::new(options).unwrap();
         let target = dir.join("kmnt");
@@ -56,14 +84,16 @@ struct Pair {
     kernel: Option<Kernel>,
     union: Union,
     lowers: usize,
+    features: Features,
     xattr_whiteouts: bool,
     /// A difference that is allowed has made the trees differ.
     parted: bool,
 }
 
 impl Pair {
-    fn new(lowers: &[Vec<Build>]) -> Self {
+    fn new(features: Features, lowers: &[Vec<Build>]) -> Self {
         let mut union = Union::new(lowers.len());
+        union.options.redirect_dir = features.of_ours();
         for name in ["kupper", "kwork", "kmnt"] {
             fs::create_dir(union.at(name)).unwrap();
         }
@@ -75,7 +105,7 @@ impl Pair {
             stamp(&union.at(name), 400_000_000);
         }
         let recent = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64 - 60;
-        let kernel = Some(Kernel::mount(union.dir.path(), lowers.len()));
+        let kernel = Some(Kernel::mount(union.dir.path(), lowers.len(), features));
         union.mount();
         let kernel_side = Side::new(union.at("kmnt"), Sort::Kernel, recent);
         let our_side = Side::new(union.at("mnt"), Sort::Ours, recent);
@@ -85,6 +115,7 @@ impl Pair {
             kernel,
             union,
             lowers: lowers.len(),
+            features,
             xattr_whiteouts: has_xattr_whiteouts(lowers),
             parted: false,
         }
@@ -103,7 +134,7 @@ impl Pair {
     }
 
     fn mount(&mut self) {
-        self.kernel = Some(Kernel::mount(self.union.dir.path(), self.lowers));
+        self.kernel = Some(Kernel::mount(self.union.dir.path(), self.lowers, self.features));
         self.union.mount();
     }
 
@@ -152,6 +183,10 @@ impl Pair {
             return Some(format!("left in work: {left:?}"));
         }
         let at = |name: &str| self.union.at(name);
+        let (kernel, ours) = (marks(&at("kupper")), marks(&at("upper")));
+        if kernel != ours {
+            return Some(format!("the marks differ:\n  kernel {kernel:?}\n  ours   {ours:?}"));
+        }
         for (one, other) in [("upper", "kupper"), ("work", "kwork")] {
             fs::rename(at(one), at("swap")).unwrap();
             fs::rename(at(other), at(one)).unwrap();
@@ -164,6 +199,27 @@ impl Pair {
     }
 }
 
+/// The marks in a layer that must be the same, byte for byte, by path.
+fn marks(layer: &Path) -> BTreeMap<String, String> {
+    let mut marks = BTreeMap::new();
+    let mut todo = vec![layer.to_owned()];
+    while let Some(dir) = todo.pop() {
+        for entry in fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            for key in ["redirect"] {
+                if let Ok(value) = xattr_value(&path, &format!("trusted.overlay.{key}")) {
+                    let name = path.strip_prefix(layer).unwrap().display();
+                    marks.insert(format!("{name} {key}"), show_bytes(&value));
+                }
+            }
+            if fs::symlink_metadata(&path).unwrap().is_dir() {
+                todo.push(path);
+            }
+        }
+    }
+    marks
+}
+
 fn unequal(kernel: &Tree, ours: &Tree, age: Age, when: &str) -> Option<String> {
     let lines = differences(kernel, ours, age);
     if lines.is_empty() { None } else { Some(format!("the trees differ {when}:\n  {}", lines.join("\n  "))) }
@@ -171,8 +227,13 @@ fn unequal(kernel: &Tree, ours: &Tree, age: Age, when: &str) -> Option<String> {
 
 /// Runs steps until `next`, which is told the paths that exist, has no more. Trees are compared after every
 /// `every`th step.
-pub fn run(lowers: &[Vec<Build>], every: usize, mut next: impl FnMut(&[String]) -> Option<Step>) -> Run {
-    let mut pair = Pair::new(lowers);
+pub fn run(
+    features: Features,
+    lowers: &[Vec<Build>],
+    every: usize,
+    mut next: impl FnMut(&[String]) -> Option<Step>,
+) -> Run {
+    let mut pair = Pair::new(features, lowers);
     let before = pair.layers();
     let mut steps = Vec::new();
     let mut known: Vec<String> = pair.trees().0.into_keys().filter(|path| path != "/").collect();

@@ -2,13 +2,18 @@
 
 use super::lowers::Build;
 use super::op::Step;
-use super::run::run;
+use super::run::{Features, run};
 
 /// Leaves out steps and lower objects as long as there is a difference. Returns what is left, with the difference.
-pub fn shrink(mut lowers: Vec<Vec<Build>>, mut steps: Vec<Step>, mut failure: String) -> String {
+pub fn shrink(
+    features: Features,
+    mut lowers: Vec<Vec<Build>>,
+    mut steps: Vec<Step>,
+    mut failure: String,
+) -> String {
     let fails = |lowers: &[Vec<Build>], steps: &[Step]| {
         let mut rest = steps.iter().cloned();
-        run(lowers, 1, |_| rest.next())
+        run(features, lowers, 1, |_| rest.next())
     };
     for size in [16, 4, 1, 1] {
         let mut at = steps.len();

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs as sys;
@@ -47,6 +48,11 @@ impl Side {
     }
 
     pub fn apply(&mut self, step: &Step) -> Outcome {
+        if let Some(slot) = step.op.changes_attributes_of()
+            && self.handles[slot].as_ref().is_some_and(is_removed_dir)
+        {
+            return Ok(String::from("not asked of a removed directory"));
+        }
         if step.user {
             become_user(1000);
         }
@@ -275,6 +281,12 @@ impl Side {
         facts.remove("merged");
         format!("{facts:?}")
     }
+}
+
+fn is_removed_dir(fd: &OwnedFd) -> bool {
+    let kind = sys::fstat(fd).map(|stat| FileType::from_raw_mode(stat.st_mode));
+    let path = fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap();
+    kind == Ok(FileType::Directory) && path.as_os_str().as_bytes().ends_with(b" (deleted)")
 }
 
 fn become_user(id: u32) {

@@ -1,0 +1,94 @@
+//! What the fuse engine does of what the kernel's options ask for. Pure.
+
+use overlay_core::marker::kernel::Namespace;
+use overlay_core::overlay::RedirectDir;
+
+use crate::failure::{Failure, Result};
+
+/// How the fuse engine is to keep what it writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Features {
+    redirect_dir: Option<RedirectDir>,
+}
+
+impl Features {
+    /// Reads the kernel's options. `why` the fuse engine would serve the union.
+    ///
+    /// # Errors
+    /// For an option that asks for what the fuse engine does not have.
+    pub(crate) fn read(options: &[(String, String)], why: &str) -> Result<Self> {
+        let mut features = Self::default();
+        for (key, value) in options {
+            match (key.as_str(), value.as_str()) {
+                ("redirect_dir", value) => features.redirect_dir = Some(redirect_dir(value)?),
+                (_, "off") | ("xino", "auto") => {}
+                _ => {
+                    let sentence = format!(
+                        "the fuse engine does not have {key}={value} yet, and it would serve this: {why}"
+                    );
+                    return Err(Failure::new(sentence));
+                }
+            }
+        }
+        Ok(features)
+    }
+
+    /// What becomes of redirects. The kernel follows none that are `user.` xattrs, which anybody may set.
+    pub(crate) fn redirect_dir(self, namespace: Namespace) -> RedirectDir {
+        self.redirect_dir.unwrap_or(match namespace {
+            Namespace::Trusted => RedirectDir::On,
+            Namespace::User => RedirectDir::NoFollow,
+        })
+    }
+}
+
+fn redirect_dir(value: &str) -> Result<RedirectDir> {
+    match value {
+        "on" => Ok(RedirectDir::On),
+        "follow" => Ok(RedirectDir::Follow),
+        "nofollow" => Ok(RedirectDir::NoFollow),
+        "off" => Ok(RedirectDir::Off),
+        _ => Err(Failure::new(format!(
+            "redirect_dir={value} is none of redirect_dir=on, follow, nofollow and off"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(key: &str, value: &str) -> Result<Features> {
+        Features::read(&[(key.into(), value.into())], "so")
+    }
+
+    #[test]
+    fn redirects_are_on_but_for_marks_that_anybody_may_set() {
+        let default = Features::default();
+        assert_eq!(default.redirect_dir(Namespace::Trusted), RedirectDir::On);
+        assert_eq!(default.redirect_dir(Namespace::User), RedirectDir::NoFollow);
+        for (value, expected) in [
+            ("on", RedirectDir::On),
+            ("follow", RedirectDir::Follow),
+            ("nofollow", RedirectDir::NoFollow),
+            ("off", RedirectDir::Off),
+        ] {
+            let features = read("redirect_dir", value).unwrap();
+            assert_eq!(features.redirect_dir(Namespace::User), expected);
+        }
+    }
+
+    #[test]
+    fn what_the_engine_does_not_have_is_refused_unless_it_is_off() {
+        for (key, value) in [("index", "off"), ("metacopy", "off"), ("xino", "auto"), ("uuid", "off")] {
+            assert_eq!(read(key, value).unwrap(), Features::default(), "{key}={value}");
+        }
+        for (key, value, expected) in [
+            ("index", "on", "does not have index=on yet, and it would serve this: so"),
+            ("uuid", "null", "does not have uuid=null yet"),
+            ("redirect_dir", "maybe", "none of redirect_dir=on, follow"),
+        ] {
+            assert!(read(key, value).unwrap_err().to_string().contains(expected), "{key}={value}");
+        }
+    }
+}
