@@ -1,0 +1,154 @@
+//! Both engines on the same stack: what is seen, what is written, and whether each takes up what the other left.
+#![cfg(feature = "demo-server")]
+#![allow(clippy::unwrap_used, reason = "in a test a failure is a panic")]
+
+mod shell;
+
+use overlay_s3::server::{Server, ServerConfig};
+use shell::Shell;
+use tokio::runtime::Runtime;
+
+const ENGINES: [&str; 2] = ["kernel", "fuse"];
+
+/// Layers of four kinds: plain, in a bucket, of `.wh.` names, and plain again for what those names delete.
+const LAYERS: &str = "
+    mkdir -p local/dir00 local/mixed wh/opaque wh/dir09 base/opaque base/dir09 base/mixed plain mnt
+    echo local > local/own; echo covers > local/dir00/file0; echo l > local/mixed/l
+    touch wh/.wh.gone wh/opaque/.wh..wh..opq wh/dir09/.wh.hidden; echo seen > wh/opaque/seen
+    echo gone > base/gone; echo hidden > base/opaque/below; echo hidden > base/dir09/hidden
+    echo b > base/mixed/b; seq 100000 > base/big; ln -s big base/link; ln base/big base/mixed/hard
+    # The same for a plain `mount -t overlay`, which knows neither buckets nor names.
+    mkdir -p kernelwh/dir09 kernelwh/opaque; mknod kernelwh/gone c 0 0; mknod kernelwh/dir09/hidden c 0 0
+    echo seen > kernelwh/opaque/seen; setfattr -n trusted.overlay.opaque -v y kernelwh/opaque";
+
+/// What users do, with all that a union writes: copies, deletions, opaque directories, redirects, links.
+const CHANGES: &str = "cd mnt
+    echo appended >> dir01/file1; chmod 600 dir02/file2; rm dir03/file3 own
+    rm -r dir05; mkdir dir05; echo new > dir05/new
+    mv dir06 renamed; mv dir07 renamed/moved; mv mixed dir08/mixed; echo in > dir08/mixed/in
+    ln dir08/file8 dir08/link; echo both >> dir08/link; ln -s target symlink; mkfifo fifo
+    echo back > gone; rm -r opaque; mkdir opaque; : > dir04/file4; mv dir04/file14 dir04/FILE14
+    truncate -s 5 big; touch -d 2001-02-03T04:05:06.789Z dir09/file9; rm -r dir11; mv dir12/file12 dir00/file0";
+
+/// All that can be seen of the tree but the times and sizes of directories.
+const TREE: &str = "cd mnt
+    find . -printf '%P %y %m %U %G %l' \\( -type f -printf ' %n %s' -o -true \\) -printf '\\n' | LC_ALL=C sort
+    find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
+    stat -c '%Y' dir09/file9";
+
+struct Bench {
+    shell: Shell,
+    runtime: Runtime,
+    server: Server,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let runtime = Runtime::new().unwrap();
+        let server = runtime.block_on(Server::start(ServerConfig::default())).unwrap();
+        server.keys().create_bucket("bucket");
+        let mut shell = Shell::new();
+        let config = ServerConfig::default();
+        shell.set("AWS_ACCESS_KEY_ID", &config.access_key).set("AWS_SECRET_ACCESS_KEY", &config.secret_key);
+        shell.run(LAYERS);
+        for i in 0..200 {
+            let (path, content) =
+                (format!("dir{:02}/file{i}", i % 20), format!("object {i}\n").repeat(1 + i * 7));
+            server.keys().put("bucket", &format!("tree/{path}"), content.clone());
+            shell.run(&format!("mkdir -p plain/dir{:02}", i % 20));
+            std::fs::write(shell.at("plain").join(path), content).unwrap();
+        }
+        Self { shell, runtime, server }
+    }
+
+    fn mount(&self, engine: &str, name: &str) {
+        let s = &self.shell;
+        let dir = s.dir().display();
+        let bucket = format!("s3://bucket/tree?endpoint={}&region=us-east-1", self.server.endpoint());
+        s.run(&format!(
+            "mkdir -p {name} {name}-work; overlay mount --engine {engine} -o redirect_dir=on --lower local \
+             --lower '{bucket}' --lower 'dir://{dir}/wh?markers=oci' --lower base --upper {name} --work {name}-work mnt"
+        ));
+    }
+
+    /// What mount(8) makes of the same layers, as far as they can be said to it.
+    fn mount_plainly(&self, name: &str) {
+        self.shell.run(&format!(
+            "mount -t overlay -o redirect_dir=on,lowerdir=local:plain:kernelwh:base,upperdir={name},workdir={name}-work \
+             none mnt"
+        ));
+    }
+
+    fn umount(&self) {
+        self.shell.run("overlay umount mnt");
+    }
+
+    fn end(self) {
+        drop(self.shell);
+        self.runtime.block_on(self.server.stop());
+    }
+}
+
+fn tools() -> bool {
+    shell::has("engines", &["setfattr", "getfattr"])
+}
+
+#[test]
+fn both_engines_show_the_same_tree_before_and_after_every_change() {
+    needs_fuse!();
+    if !tools() {
+        return;
+    }
+    let bench = Bench::new();
+    let s = &bench.shell;
+    let lowers = s.run("find local wh base plain -type f -print0 | sort -z | xargs -0 sha256sum");
+    let keys = bench.server.keys().list("bucket");
+    let mut seen: Vec<[String; 4]> = Vec::new();
+    for engine in ENGINES {
+        bench.mount(engine, engine);
+        let fresh = s.run(TREE);
+        s.run(CHANGES);
+        let changed = s.run(TREE);
+        s.run("overlay remount mnt");
+        let remounted = s.run(TREE);
+        bench.umount();
+        bench.mount(engine, engine);
+        let again = s.run(TREE);
+        bench.umount();
+        assert_eq!(remounted, changed, "{engine}: after a remount");
+        assert_eq!(again, changed, "{engine}: after another mount");
+        seen.push([fresh, changed, remounted, again]);
+    }
+    assert_eq!(seen[0], seen[1]);
+    let at = |upper: &str| s.run(&format!("cd {upper}; find . -printf '%P %y %m\\n' | sort"));
+    assert_eq!(at("kernel"), at("fuse"), "the same in the upper, too");
+    // Each takes up what the other left, and so does a plain mount.
+    for (upper, engine) in [("kernel", "fuse"), ("fuse", "kernel")] {
+        bench.mount(engine, upper);
+        assert_eq!(s.run(TREE), seen[0][1], "the upper of {upper} under {engine}");
+        bench.umount();
+    }
+    for upper in ENGINES {
+        bench.mount_plainly(upper);
+        assert_eq!(
+            without_owners(&s.run(TREE)),
+            without_owners(&seen[0][1]),
+            "the upper of {upper} under mount(8)"
+        );
+        s.run("umount mnt");
+    }
+    assert_eq!(s.run("find local wh base plain -type f -print0 | sort -z | xargs -0 sha256sum"), lowers);
+    assert_eq!(bench.server.keys().list("bucket"), keys);
+    bench.end();
+}
+
+/// Objects of a bucket have modes and link counts of their own, other than the copies on disk.
+fn without_owners(tree: &str) -> Vec<String> {
+    let is_row = |line: &&str| !line.contains("  ./");
+    let short = |line: &str| {
+        let mut words: Vec<_> = line.split(' ').collect();
+        words.drain(words.len().min(2)..words.len().min(5));
+        words.join(" ")
+    };
+    tree.lines().map(|line| if is_row(&line) { short(line) } else { line.into() }).collect()
+}
