@@ -77,6 +77,75 @@ fn what_does_not_mount_is_told_in_one_sentence() {
 }
 
 #[test]
+fn the_kernel_engine_says_why_it_refuses_and_what_to_do() {
+    if !can_overlayfs("the_kernel_engine_says_why_it_refuses_and_what_to_do") {
+        return;
+    }
+    let temp = Temp::layers();
+    for dir in ["a/inside", "upper/inside", "ram"] {
+        std::fs::create_dir(temp.at(dir)).unwrap();
+    }
+    let many: Vec<_> = (0..501).map(|i| format!("many{i}")).collect();
+    many.iter().for_each(|name| std::fs::create_dir(temp.at(name)).unwrap());
+    let ram = temp.at("ram");
+    let mounted =
+        std::process::Command::new("mount").args(["-t", "ramfs", "none"]).arg(&ram).status().unwrap();
+    assert!(mounted.success());
+    std::fs::create_dir(ram.join("upper")).unwrap();
+    std::fs::create_dir(ram.join("work")).unwrap();
+    let over = |options: &str| format!("mount --engine kernel -o {options} merged");
+    let hint = "; leave out --engine kernel or use --engine fuse";
+    for (words, expected) in [
+        (
+            over(&format!("lowerdir={},upperdir=upper,workdir=work", many.join(":"))),
+            format!("the kernel engine merges at most 500 lower layers, these are 501{hint}"),
+        ),
+        (
+            over("lowerdir=a/inside:a"),
+            "a/inside lies inside a, and layers must lie apart; leave one out: Too many levels of symbolic links \
+             (os error 40)"
+                .into(),
+        ),
+        (
+            over("lowerdir=a,upperdir=upper,workdir=upper/inside"),
+            "the upper upper and the work directory upper/inside must lie apart; make them siblings: Invalid \
+             argument (os error 22)"
+                .into(),
+        ),
+        (
+            over("lowerdir=a,upperdir=ram/upper,workdir=ram/work"),
+            "ram/upper can be no upper: its file system keeps no user attributes (setxattr user.overlay.trial: \
+             Operation not supported (os error 95)); use one on ext4, xfs, btrfs or tmpfs"
+                .into(),
+        ),
+        (
+            over("lowerdir=a,upperdir=upper,workdir=work,metacopy=on,redirect_dir=off"),
+            format!(
+                "overlayfs does not take metacopy=on and redirect_dir=off together: what is copied up without its \
+                 data is found by a redirect; use redirect_dir=on{hint}"
+            ),
+        ),
+    ] {
+        assert_eq!(sentence(&mut overlay_in(temp.path(), words.split(' '))), expected);
+    }
+    rustix::mount::unmount(&ram, rustix::mount::UnmountFlags::empty()).unwrap();
+}
+
+#[test]
+fn without_privilege_the_kernel_engine_says_so() {
+    let temp = Temp::layers();
+    std::fs::copy(env!("CARGO_BIN_EXE_overlay"), temp.at("command")).unwrap();
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--reuid", "1000", "--regid", "1000", "--clear-groups", "./command"]);
+    command.args(["mount", "--engine", "kernel", "--lower", "a", "--lower", "b", "merged"]);
+    std::fs::set_permissions(temp.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let said = sentence(command.current_dir(temp.path()));
+    let expected = "this process may not mount overlayfs (it needs CAP_SYS_ADMIN); leave out --engine kernel or \
+                    use --engine fuse";
+    assert_eq!(said, expected);
+}
+
+#[test]
 fn a_work_on_another_file_system_is_refused() {
     use std::os::unix::fs::MetadataExt;
     let temp = Temp::layers();

@@ -9,6 +9,8 @@ use overlay_s3::server::{Server, ServerConfig};
 use shell::Shell;
 use tokio::runtime::Runtime;
 
+const ENGINES: [&str; 2] = ["kernel", "fuse"];
+
 /// A bucket with 1,000 objects in 50 directories below `tree/`, and a shell with the credentials.
 struct Bench {
     shell: Shell,
@@ -35,10 +37,12 @@ impl Bench {
         format!("'s3://{address}?endpoint={}&region=us-east-1{options}'", self.server.endpoint())
     }
 
-    fn mount(&self) {
+    fn mount(&self, engine: &str) {
         let url = self.url("bucket/tree", "");
         let s = &self.shell;
-        s.run(&format!("overlay mount --lower local --lower {url} --upper upper --work work mnt"));
+        s.run(&format!(
+            "overlay mount --engine {engine} --lower local --lower {url} --upper upper --work work mnt"
+        ));
     }
 }
 
@@ -49,9 +53,13 @@ fn content(i: usize) -> String {
 #[test]
 fn a_prefix_of_a_thousand_objects_is_used_like_a_directory() {
     needs_fuse!();
+    ENGINES.into_iter().for_each(a_prefix_of_a_thousand_objects_is_used_like_a_directory_with);
+}
+
+fn a_prefix_of_a_thousand_objects_is_used_like_a_directory_with(engine: &str) {
     let bench = Bench::new();
     let s = &bench.shell;
-    bench.mount();
+    bench.mount(engine);
     s.prints("cd mnt; find . -type f | wc -l; find . -type d | wc -l", "1001\n51");
     let listings = bench.server.count("ListObjectsV2");
     s.prints("cd mnt; find . -type f | wc -l; ls missing dir07/missing 2>&1 | wc -l", "1001\n2");
@@ -86,7 +94,7 @@ fn a_prefix_of_a_thousand_objects_is_used_like_a_directory() {
     assert_eq!(upper.trim(), "./dir01/file1\n./dir04/moved\n./dir05/new");
 
     s.run("overlay umount mnt");
-    bench.mount();
+    bench.mount(engine);
     assert_eq!(check(s), tree, "the same tree after another mount");
     s.run("overlay umount mnt");
 }
@@ -120,10 +128,16 @@ fn wrong_names_and_credentials_fail_at_the_prompt_with_one_sentence() {
 #[test]
 fn a_store_that_fails_later_gives_errors_and_nothing_hangs() {
     needs_fuse!();
+    ENGINES.into_iter().for_each(a_store_that_fails_later_gives_errors_and_nothing_hangs_with);
+}
+
+fn a_store_that_fails_later_gives_errors_and_nothing_hangs_with(engine: &str) {
     let bench = Bench::new();
     let s = &bench.shell;
     let url = bench.url("bucket", "&timeout=5");
-    s.run(&format!("overlay mount --lower local --lower {url} --upper upper --work work mnt"));
+    s.run(&format!(
+        "overlay mount --engine {engine} --lower local --lower {url} --upper upper --work work mnt"
+    ));
     s.run("ls mnt/tree/dir10; cat mnt/tree/dir10/file10 > /dev/null");
 
     // An object that changed is stale; what was never listed cannot be listed; local files go on.
@@ -148,9 +162,13 @@ fn a_store_that_fails_later_gives_errors_and_nothing_hangs() {
 #[test]
 fn no_secret_is_in_arguments_mounts_or_logs() {
     needs_fuse!();
+    ENGINES.into_iter().for_each(no_secret_is_in_arguments_mounts_or_logs_with);
+}
+
+fn no_secret_is_in_arguments_mounts_or_logs_with(engine: &str) {
     let bench = Bench::new();
     let s = &bench.shell;
-    bench.mount();
+    bench.mount(engine);
     let seen = s.run("cat /proc/self/mounts; cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '");
     assert!(seen.contains("overlay") && !seen.contains("overlay-secret"));
     s.run("overlay umount mnt");
