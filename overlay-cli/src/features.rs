@@ -9,6 +9,8 @@ use crate::failure::{Failure, Result};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Features {
     redirect_dir: Option<RedirectDir>,
+    /// Copy no data for a change of attributes.
+    pub(crate) metacopy: bool,
 }
 
 impl Features {
@@ -21,6 +23,7 @@ impl Features {
         for (key, value) in options {
             match (key.as_str(), value.as_str()) {
                 ("redirect_dir", value) => features.redirect_dir = Some(redirect_dir(value)?),
+                ("metacopy", "on") => features.metacopy = true,
                 (_, "off") | ("xino", "auto") => {}
                 _ => {
                     let sentence = format!(
@@ -29,6 +32,10 @@ impl Features {
                     return Err(Failure::new(sentence));
                 }
             }
+        }
+        if features.metacopy && features.redirect_dir.is_some_and(|redirects| redirects != RedirectDir::On) {
+            let sentence = "metacopy=on needs redirect_dir=on: what is copied up without its data is found by a redirect";
+            return Err(Failure::new(sentence));
         }
         Ok(features)
     }
@@ -90,5 +97,8 @@ mod tests {
         ] {
             assert!(read(key, value).unwrap_err().to_string().contains(expected), "{key}={value}");
         }
+        assert!(read("metacopy", "on").unwrap().metacopy);
+        let pair = [("metacopy".into(), "on".into()), ("redirect_dir".into(), "off".into())];
+        assert!(Features::read(&pair, "so").unwrap_err().to_string().contains("needs redirect_dir=on"));
     }
 }

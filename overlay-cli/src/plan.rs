@@ -197,11 +197,6 @@ impl Intent {
 
     /// The FUSE engine, where it has all that is wanted.
     pub(crate) fn fuse(&self, why: String) -> Result<Choice> {
-        if !self.data.is_empty() {
-            let sentence =
-                format!("the fuse engine has no data-only layers yet, and it would serve this: {why}");
-            return Err(Failure::new(sentence));
-        }
         Features::read(&self.options.kernel, &why)?;
         Ok(Choice { engine: Engine::Fuse, why })
     }

@@ -39,10 +39,6 @@ fn what_does_not_mount_is_told_in_one_sentence() {
             "mount -o lowerdir=a:b,redirectdir=on merged",
             "there is no option \"redirectdir\"; did you mean \"redirect_dir\"?",
         ),
-        (
-            "mount --engine fuse -o lowerdir=a::b merged",
-            "the fuse engine has no data-only layers yet, and it would serve this: it was asked for",
-        ),
         ("mount -o lowerdir=a:::b merged", "the option lowerdir has more than two colons in a row"),
         (
             "remount -o nodev merged",
@@ -50,8 +46,8 @@ fn what_does_not_mount_is_told_in_one_sentence() {
         ),
         ("remount merged", "nothing is mounted on merged"),
         (
-            "mount --engine fuse -o lowerdir=a:b,metacopy=on merged",
-            "the fuse engine does not have metacopy=on yet, and it would serve this: it was asked for",
+            "mount --engine fuse -o lowerdir=a:b,index=on merged",
+            "the fuse engine does not have index=on yet, and it would serve this: it was asked for",
         ),
         (
             "mount --engine kernel --lower a merged",

@@ -231,19 +231,21 @@ fn the_engine_is_told_with_its_reason() {
 }
 
 #[test]
-fn data_only_layers_are_the_kernels() {
+fn layers_that_only_hold_data_are_read_by_both_engines() {
     needs_fuse!();
     let s = Shell::new();
-    if !shell::has("data_only_layers_are_the_kernels", &["setfattr"]) {
+    if !shell::has("layers_that_only_hold_data_are_read_by_both_engines", &["setfattr"]) {
         return;
     }
     s.run(
         "mkdir meta data other mnt; echo content > data/blob; truncate -s 8 meta/file
          setfattr -n trusted.overlay.metacopy meta/file; setfattr -n trusted.overlay.redirect -v /blob meta/file",
     );
-    s.run("overlay mount -o lowerdir=meta::data,metacopy=on,redirect_dir=follow mnt");
-    s.prints("cat mnt/file; ls mnt", "content\nfile");
-    s.run("overlay umount mnt");
+    for (engine, options) in [("kernel", ",metacopy=on,redirect_dir=follow"), ("fuse", "")] {
+        s.run(&format!("overlay mount --engine {engine} -o lowerdir=meta::data{options} mnt"));
+        s.prints("cat mnt/file; ls mnt", "content\nfile");
+        s.run("overlay umount mnt");
+    }
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! Copy-up: an object of a lower layer gets its own copy in the upper, as if it had always been there.
 //!
 //! The copy is prepared in work with everything that belongs to it and then published by one rename, parents first.
-//! Nobody waits for it but those who want to change the same object.
+//! Nobody waits for it but those who want to change the same object. A copy may leave its data where it is
+//! ([`Data::Below`]) and get it when somebody wants to write.
 
 use std::sync::Arc;
 
 use crate::attr::{Attr, Kind, SetAttr, SetTime};
+use crate::entry::Mark;
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::layer::{Dir, File, Make, Seek, SetXattr, Target, UpperDir, UpperFile};
 use crate::name::Name;
@@ -17,6 +19,8 @@ pub enum Data {
     Full,
     /// Nothing: it is cut to nothing at once.
     None,
+    /// Nothing for now: it is read from where it is, if the mount may do that, else all of it.
+    Below,
 }
 
 /// What is copied: attributes and where the content is.
@@ -24,6 +28,8 @@ pub(crate) struct Source<'a> {
     pub(crate) attr: Attr,
     pub(crate) dir: &'a dyn Dir,
     pub(crate) target: Target<'a>,
+    /// The content, where it is copied.
+    pub(crate) data: Option<Arc<dyn File>>,
 }
 
 /// Prepares the copy under `name` in `work`. Returns the copy's file if it is a regular one.
@@ -35,9 +41,13 @@ pub(crate) async fn stage(
     sync: bool,
 ) -> Result<Option<Arc<dyn UpperFile>>> {
     let file = make(source, work, name).await?;
-    if let (Some(file), Some(child), Data::Full) = (&file, source.target.name(), data) {
-        let lower = source.dir.file(child).await?;
-        copy_data(lower.as_ref(), file.as_ref(), source.attr.size).await?;
+    match (&file, &source.data) {
+        (Some(file), Some(data)) => copy_data(data.as_ref(), file.as_ref(), source.attr.size).await?,
+        (Some(file), None) if data == Data::Below => {
+            file.set_attr(&SetAttr { size: Some(source.attr.size), ..SetAttr::default() }).await?;
+            work.set_mark(Target::Child(name), Mark::Metacopy, Some(b"")).await?;
+        }
+        _ => {}
     }
     // A change of owner takes file capabilities off, a read-only mode forbids xattrs, and everything changes the times.
     let SetAttr { uid, gid, mode, atime, mtime, .. } = SetAttr::copy_of(&source.attr);
@@ -65,17 +75,21 @@ async fn make(source: &Source<'_>, work: &dyn UpperDir, name: &Name) -> Result<O
     work.make(name, &what).await.map(|()| None)
 }
 
-/// Copies the content: by sharing storage where the file system can, else by pieces, holes left out.
-async fn copy_data(from: &dyn File, to: &dyn UpperFile, size: u64) -> Result<()> {
-    if size == 0 || to.reflink(from).await? {
+/// Copies the content: by sharing storage where the file system can, else by pieces, holes left out. The copy has `size`
+/// bytes, whatever the source has.
+pub(crate) async fn copy_data(from: &dyn File, to: &dyn UpperFile, size: u64) -> Result<()> {
+    if size == 0 {
         return Ok(());
     }
-    let mut at = 0;
-    while at < size {
-        let Some(data) = from.seek(at, Seek::Data).await? else { break };
-        let hole = from.seek(data, Seek::Hole).await?.unwrap_or(size).min(size);
-        copy_piece(from, to, data, hole).await?;
-        at = hole.max(data + 1);
+    if !to.reflink(from).await? {
+        let there = from.attr().await?.size.min(size);
+        let mut at = 0;
+        while at < there {
+            let Some(data) = from.seek(at, Seek::Data).await? else { break };
+            let hole = from.seek(data, Seek::Hole).await?.unwrap_or(there).min(there);
+            copy_piece(from, to, data, hole).await?;
+            at = hole.max(data + 1);
+        }
     }
     // A hole at the end, and what the pieces did not reach.
     to.set_attr(&SetAttr { size: Some(size), ..SetAttr::default() }).await

@@ -46,8 +46,11 @@ fn number(name: &str) -> Option<u64> {
 /// Plays the sequence of a seed; the report of a failure.
 fn play(features: Features, seed: u64) -> Option<String> {
     let mut rng = Rng::new(seed);
-    let layers = lowers::lowers(&mut rng);
-    let mut left = STEPS;
+    // Redirects that no overlay wrote may show a lower object in two places. That is looked at and left alone: of what becomes
+    // of such an object when it is changed, the kernel says that it is not defined.
+    let marked = features == Features::On && seed % 3 == 2;
+    let layers = lowers::lowers(&mut rng, marked);
+    let mut left = if marked { 0 } else { STEPS };
     let done = run::run(features, &layers, 8, |known| {
         left = left.checked_sub(1)?;
         Some(op::step(&mut rng, known))
@@ -64,7 +67,7 @@ fn the_kernel_and_we_agree_on_every_operation() {
 }
 
 #[test]
-fn the_kernel_and_we_agree_with_redirects() {
+fn the_kernel_and_we_agree_with_redirects_and_metacopies() {
     needs_fuse!();
     agree(Features::On, SEQUENCES);
 }

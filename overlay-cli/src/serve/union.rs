@@ -51,20 +51,26 @@ async fn open(intent: &Intent, variables: &[(String, String)]) -> Result<Arc<Ove
     let local = LocalOptions::new(namespace);
     let owner = process::user_and_group();
     let layers = Layers::new(variables.iter().cloned(), owner, local.clone());
-    let mut lowers = Vec::new();
+    let (mut lowers, mut data) = (Vec::new(), Vec::new());
     for lower in &intent.lowers {
         lowers.push(layers.open(lower).await?);
+    }
+    for lower in &intent.data {
+        data.push(layers.open(lower).await?);
     }
     let upper = match &intent.upper {
         None => None,
         Some(upper) => Some(Arc::new(LocalUpper::open(&upper.upper, &upper.work, &local)?)),
     };
     let volatile = intent.options.volatile;
-    let stack = Stack::new(upper.clone().map(|upper| upper as Arc<dyn UpperLayer>), lowers)?;
+    let stack = Stack::with_data(upper.clone().map(|upper| upper as Arc<dyn UpperLayer>), lowers, data)?;
     let features = Features::read(&intent.options.kernel, "it was chosen")?;
-    let redirect_dir = features.redirect_dir(namespace);
-    let options =
-        OverlayOptions { creates_as: Some(owner), volatile, redirect_dir, ..OverlayOptions::default() };
+    let options = OverlayOptions {
+        creates_as: Some(owner),
+        volatile,
+        redirect_dir: features.redirect_dir(namespace),
+        metacopy: features.metacopy,
+    };
     let overlay = Overlay::new(stack, options).await?;
     if let Some(upper) = upper.filter(|_| volatile) {
         upper.mark_volatile()?;

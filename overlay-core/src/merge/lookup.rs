@@ -7,7 +7,7 @@
 //! A redirect changes what the layers below are asked for: another name, or a path from their roots. On the way along a
 //! path every directory is subject to the same rules, so that a path ends where the union below would end it, too.
 
-use super::redirect::Redirect;
+use super::redirect::{Part, Redirect};
 use crate::error::Kind as ErrorKind;
 use crate::name::Name;
 
@@ -68,7 +68,7 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Fold {
     follow: bool,
-    path: Vec<Name>,
+    path: Vec<Part>,
     absolute: bool,
     /// Names of the path after the one that is asked for. Counted from the end, which a redirect leaves alone.
     left: usize,
@@ -85,7 +85,7 @@ impl Fold {
     pub fn new(name: &Name, follow: bool) -> Self {
         let (dirs, others, whiteout) = (Vec::new(), Vec::new(), None);
         let (absolute, last, stop, metacopy) = (false, false, false, false);
-        let path = vec![name.clone()];
+        let path = vec![Some(name.clone())];
         Self { follow, path, absolute, left: 0, last, stop, metacopy, dirs, others, whiteout }
     }
 
@@ -95,9 +95,9 @@ impl Fold {
         self.last = last;
     }
 
-    /// The name to ask for.
-    pub fn name(&self) -> &Name {
-        &self.path[self.path.len() - 1 - self.left]
+    /// The name to ask for; `Access` where a redirect goes to `.` or `..`.
+    pub fn name(&self) -> Result<&Name, ErrorKind> {
+        self.path[self.path.len() - 1 - self.left].as_ref().ok_or(ErrorKind::Access)
     }
 
     /// Whether the layers below are asked from their roots.
@@ -149,7 +149,10 @@ impl Fold {
         match (self.others.is_empty(), self.metacopy) {
             (true, _) => Outcome::Absent { whiteout: self.whiteout },
             (false, false) => Outcome::Other(self.others),
-            (false, true) => Outcome::Dataless(self.others, self.absolute.then_some(self.path)),
+            (false, true) => {
+                let path = if self.absolute { self.path.into_iter().collect() } else { None };
+                Outcome::Dataless(self.others, path)
+            }
         }
     }
 

@@ -84,7 +84,7 @@ fn find(layers: &[Layer], parent: &str, last: &str, follow: bool) -> Result<Outc
         let mut at = if fold.from_root() { String::new() } else { String::from(parent) };
         fold.begin(index + 1 == layers.len());
         loop {
-            at = format!("{at}/{}", fold.name());
+            at = format!("{at}/{}", fold.name()?);
             match fold.add(index, rows.get(at.trim_start_matches('/')).cloned().unwrap_or(Fact::Absent))? {
                 Next::Inside => {}
                 Next::Below => break,
@@ -151,6 +151,8 @@ fn a_file_without_its_data_takes_it_from_where_it_is_redirected() {
 
 #[test]
 fn a_mark_is_refused_only_where_it_would_be_followed() {
+    // A part that is no name matters only to a layer that would be asked for it.
+    assert_eq!(find(&[layer([("x", to("/a/.."))]), layer([])], "", "x", true), Ok(Outcome::Dir(vec![0])));
     for (mark, error) in [("a/b", ErrorKind::Invalid), ("", ErrorKind::Invalid), ("..", ErrorKind::Access)] {
         let rows = [layer([("x", to(mark))]), layer([])];
         assert_eq!(find(&rows, "", "x", true), Err(error), "{mark:?}");

@@ -49,7 +49,11 @@ impl Overlay {
         let inode = self.inode(ino)?;
         self.work("setattr")?;
         refuse_size(&inode, change)?;
-        let data = if change.set.size == Some(0) { Data::None } else { Data::Full };
+        let data = match change.set.size {
+            None => Data::Below,
+            Some(0) => Data::None,
+            Some(_) => Data::Full,
+        };
         let copied = self.copy_up(&inode, data).await?;
         let _place = inode.lock.write().await;
         let place = self.changeable(&inode, "setattr")?;
@@ -133,7 +137,7 @@ impl Overlay {
     /// Sets the inode flags of `FS_IOC_SETFLAGS`, copying the object up first.
     pub async fn set_flags(&self, ino: Ino, flags: u32) -> Result<()> {
         let inode = self.inode(ino)?;
-        self.copy_up(&inode, Data::Full).await?;
+        self.copy_up(&inode, Data::Below).await?;
         let _place = inode.lock.write().await;
         self.changeable(&inode, "setflags")?.set_flags(flags).await
     }

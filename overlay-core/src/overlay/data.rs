@@ -3,13 +3,92 @@
 use std::sync::Arc;
 
 use super::inode::{Inode, Lower};
+use super::reach::UpperPlace;
+use super::up::nothing_happened;
 use super::{Overlay, stale};
-use crate::attr::{Attr, Kind};
+use crate::attr::{Attr, Kind, SetAttr};
+use crate::copy_up::{Data, Source, copy_data, stage};
+use crate::entry::Mark;
 use crate::error::{Error, Kind as ErrorKind, Result};
-use crate::layer::{Dir, File, Layer};
+use crate::layer::{Dir, File, Layer, Rename, SetXattr, Target, UpperDir};
 use crate::name::Name;
 
+/// What a file may do that its caller may not; any write to the file takes it off.
+const CAPABILITY: &[u8] = b"security.capability";
+
 impl Overlay {
+    /// Gives a file of the upper the data that it lacks. Its names and whoever reads it see nothing of that; the removal of
+    /// the mark is the commit, and until then the data is read from below. Returns whether it was cut to nothing instead.
+    ///
+    /// Its lock is held all the time, since writing changes times that nobody else may set meanwhile.
+    pub(super) async fn bring_data(&self, inode: &Arc<Inode>, data: Data) -> Result<bool> {
+        let _place = inode.lock.write().await;
+        let place = self.changeable(inode, "copy-up")?;
+        if let (UpperPlace::Child(dir, name), Data::None) = (&place, data) {
+            let attr = dir.stat(name).await?.ok_or_else(|| stale("copy-up").at(name))?;
+            if attr.nlink == 1 {
+                return self.put_empty(inode, dir.as_ref(), name, attr).await.map(|()| true);
+            }
+        }
+        let file = match &place {
+            UpperPlace::Child(dir, name) => dir.upper_file(name).await?,
+            UpperPlace::Node(node) => node.open(true).await?,
+            UpperPlace::Dir(_) => return Err(stale("copy-up")),
+        };
+        let before = file.attr().await?;
+        let capability = file.xattr(CAPABILITY).await?;
+        let source = self.lower_file(inode).await?;
+        copy_data(source.as_ref(), file.as_ref(), before.size).await?;
+        // A write takes capabilities off, and set-user-ID if this process has no privilege.
+        if let Some(value) = capability {
+            file.set_xattr(CAPABILITY, &value, SetXattr::Any).await?;
+        }
+        let SetAttr { mode, atime, mtime, .. } = SetAttr::copy_of(&before);
+        file.set_attr(&SetAttr { mode, atime, mtime, ..SetAttr::default() }).await?;
+        if !self.options.volatile {
+            file.sync(true).await?;
+        }
+        file.set_mark(Mark::Metacopy, None).await?;
+        let mut state = inode.state_mut();
+        state.metacopy = false;
+        state.copied = Some(file).filter(|_| inode.is_open());
+        Ok(false)
+    }
+
+    /// Puts an empty file in the place of one that lacks its data and is to be cut to nothing: neither without its mark
+    /// nor without its size may it be seen as it is.
+    async fn put_empty(&self, inode: &Inode, dir: &dyn UpperDir, name: &Name, attr: Attr) -> Result<()> {
+        let source =
+            Source { attr: attr.clone(), dir: dir as &dyn Dir, target: Target::Child(name), data: None };
+        let staged = self.staged("copy-up")?;
+        let made = stage(&source, staged.work.as_ref(), &staged.name, Data::None, false).await;
+        let file = staged.check(made).await?;
+        let mark = inode.state().redirect.clone();
+        let marked = match mark {
+            None => Ok(()),
+            Some(mark) => {
+                staged.work.set_mark(Target::Child(&staged.name), Mark::Redirect, Some(&mark)).await
+            }
+        };
+        staged.check(marked).await?;
+        let copy = staged.work.stat(&staged.name).await;
+        let copy = staged.check(copy).await?.ok_or_else(|| stale("copy-up"))?;
+        let before = dir.attr().await;
+        let before = staged.check(before).await?;
+        staged.publish(dir, name, Rename::Replace).await?;
+        self.table.release_number((attr.dev, attr.ino));
+        self.table.remember(&copy, inode.ino);
+        {
+            let mut state = inode.state_mut();
+            state.copied_id = Some((copy.dev, copy.ino));
+            state.link_id = None;
+            state.metacopy = false;
+            state.copied = file.filter(|_| inode.is_open());
+        }
+        nothing_happened(dir, name, &before).await;
+        Ok(())
+    }
+
     /// Opens the data of a file that is in a lower layer.
     pub(super) async fn lower_file(&self, inode: &Inode) -> Result<Arc<dyn File>> {
         let lower = inode.state().lowers.last().cloned();

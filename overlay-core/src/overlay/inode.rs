@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::attr::Kind;
+use crate::copy_up::Data;
 use crate::layer::{Dir, UpperDir, UpperFile, UpperNode};
 use crate::name::Name;
 
@@ -118,6 +119,12 @@ impl Inode {
 
     pub(super) fn has_upper(&self) -> bool {
         !self.state().upper.is_none()
+    }
+
+    /// Whether its upper object is there with what is wanted of its data.
+    pub(super) fn has(&self, data: Data) -> bool {
+        let state = self.state();
+        !state.upper.is_none() && (data == Data::Below || !state.metacopy)
     }
 
     /// The directory's handle in the upper layer.

@@ -20,20 +20,26 @@ impl Overlay {
             return Err(Error::new(ErrorKind::NotPermitted, "link"));
         }
         self.copy_up(&parent, Data::Full).await?;
-        self.copy_up(&inode, Data::Full).await?;
+        self.copy_up(&inode, Data::Below).await?;
+        let _shape = if inode.state().metacopy { Some(self.renaming.lock().await) } else { None };
         let _names = parent.lock.write().await;
         let _place = inode.lock.write().await;
         let parent = self.live_dir(parent.ino, "link")?;
         let how = self.free_name(&parent, name).await?;
-        let (from, old) = self.named_place(&inode)?;
+        let (holder, from, old) = self.named_place(&inode)?;
         let to = self.upper_of(&parent, "link")?;
         let before = from.stat(&old).await?.ok_or_else(|| stale("link").at(&old))?;
+        let before = self.with_data(&inode, before).await?;
+        if inode.state().metacopy {
+            self.redirect(&inode, (&holder, from.as_ref(), &old), true).await?;
+        }
         match how {
             Creation::Free => from.link(&old, to.as_ref(), name).await?,
             Creation::OverWhiteout => self.link_over_whiteout(from.as_ref(), &old, to.as_ref(), name).await?,
         }
         // The link is made: from here on nothing may fail. Attributes that cannot be read are worked out.
         let attr = match to.stat(name).await {
+            Ok(Some(attr)) if inode.state().metacopy => Attr { blocks: before.blocks, ..attr },
             Ok(Some(attr)) => attr,
             _ => Attr { nlink: before.nlink + 1, ..before },
         };
@@ -58,12 +64,14 @@ impl Overlay {
         staged.publish(to, name, Rename::Replace).await
     }
 
-    /// The directory and name of a non-directory in the upper. An object without a name cannot get one again.
-    fn named_place(&self, inode: &Inode) -> Result<(Arc<dyn UpperDir>, Name)> {
+    /// A directory that holds a non-directory of the upper, and the name there. An object without a name cannot get one
+    /// again.
+    fn named_place(&self, inode: &Inode) -> Result<(Arc<Inode>, Arc<dyn UpperDir>, Name)> {
         let state = inode.state();
         match (&state.upper, state.names.first()) {
             (Upper::Named, Some((parent, name))) => {
-                Ok((parent.upper_dir().ok_or_else(|| stale("link"))?, name.clone()))
+                let dir = parent.upper_dir().ok_or_else(|| stale("link"))?;
+                Ok((parent.clone(), dir, name.clone()))
             }
             _ => Err(Error::new(ErrorKind::NotFound, "link")),
         }

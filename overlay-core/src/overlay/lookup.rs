@@ -259,14 +259,12 @@ struct Search {
 impl Search {
     /// Asks one layer, from `dir` on down the path that the fold wants.
     async fn ask(&mut self, layer: usize, mut dir: Arc<dyn Dir>, last: bool) -> Result<Next> {
+        let refuse = |kind| Error::new(kind, "lookup").because("a redirect mark cannot be followed");
         self.fold.begin(last);
         loop {
-            let name = self.fold.name().clone();
+            let name = self.fold.name().map_err(refuse)?.clone();
             let found = dir.lookup(&name).await?;
-            let next = self.fold.add(layer, fact(found.as_ref()));
-            let next = next.map_err(|kind| {
-                Error::new(kind, "lookup").at(&name).because("its redirect mark cannot be followed")
-            })?;
+            let next = self.fold.add(layer, fact(found.as_ref())).map_err(|kind| refuse(kind).at(&name))?;
             if next != Next::Inside {
                 self.hits.extend(found.and_then(Found::entry).map(|entry| Hit { layer, dir, name, entry }));
                 return Ok(next);

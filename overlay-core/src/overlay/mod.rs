@@ -12,6 +12,7 @@ mod io;
 mod link;
 mod lookup;
 mod reach;
+mod redirect;
 mod refresh;
 mod remove;
 mod rename;
@@ -47,6 +48,9 @@ pub struct OverlayOptions {
     pub volatile: bool,
     /// Whether a directory may have its lower content under another name.
     pub redirect_dir: RedirectDir,
+    /// Copy no data for a change of attributes, a link or a rename of a lower file. Needs [`RedirectDir::On`]. Files that
+    /// lack their data are read in any case.
+    pub metacopy: bool,
 }
 
 /// What becomes of redirects: the option `redirect_dir` of the kernel.
@@ -167,6 +171,11 @@ impl Overlay {
         }
     }
 
+    /// Whether a file may be copied up without its data.
+    fn can_leave_data(&self) -> bool {
+        self.options.metacopy && self.can_redirect()
+    }
+
     /// Whether a directory with content in a lower layer can be renamed.
     fn can_redirect(&self) -> bool {
         self.options.redirect_dir == RedirectDir::On
@@ -216,6 +225,8 @@ fn stale(op: &'static str) -> Error {
     Error::new(ErrorKind::Stale, op)
 }
 
+#[cfg(test)]
+mod metacopy_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]

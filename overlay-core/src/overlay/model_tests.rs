@@ -7,7 +7,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::tests::{ROOT_USER, find, name, split, tree};
-use super::{Change, Open, Overlay, OverlayOptions};
+use super::{Change, Open, Overlay, OverlayOptions, RedirectDir};
 use crate::attr::SetAttr;
 use crate::conformance::block_on;
 use crate::error::{Kind as ErrorKind, Result};
@@ -121,25 +121,30 @@ struct Subject {
     upper: Arc<MemoryUpper>,
     lowers: Vec<Arc<MemoryLayer>>,
     overlay: Arc<Overlay>,
+    options: OverlayOptions,
 }
 
 impl Subject {
-    async fn new(upper: MemoryUpper, lowers: Vec<Arc<MemoryLayer>>) -> Self {
+    async fn new(upper: MemoryUpper, lowers: Vec<Arc<MemoryLayer>>, options: OverlayOptions) -> Self {
         let upper = Arc::new(upper);
-        let overlay = mount(&upper, &lowers).await;
-        Self { upper, lowers, overlay }
+        let overlay = mount(&upper, &lowers, &options).await;
+        Self { upper, lowers, overlay, options }
     }
 
     async fn remount(&mut self) {
         self.upper = Arc::new(self.upper.reopen().unwrap());
-        self.overlay = mount(&self.upper, &self.lowers).await;
+        self.overlay = mount(&self.upper, &self.lowers, &self.options).await;
     }
 }
 
-async fn mount(upper: &Arc<MemoryUpper>, lowers: &[Arc<MemoryLayer>]) -> Arc<Overlay> {
+async fn mount(
+    upper: &Arc<MemoryUpper>,
+    lowers: &[Arc<MemoryLayer>],
+    options: &OverlayOptions,
+) -> Arc<Overlay> {
     let upper: Arc<dyn UpperLayer> = upper.clone();
     let lowers = lowers.iter().map(|lower| lower.clone() as Arc<dyn crate::Layer>).collect();
-    Overlay::new(Stack::new(Some(upper), lowers).unwrap(), OverlayOptions::default()).await.unwrap()
+    Overlay::new(Stack::new(Some(upper), lowers).unwrap(), options.clone()).await.unwrap()
 }
 
 async fn act(overlay: &Overlay, op: &Op) -> Result<()> {
@@ -197,14 +202,15 @@ async fn open_and_write(overlay: &Overlay, path: &str, open: Open) -> Result<()>
 }
 
 /// Plays the operations on both; a rename that the union must refuse is left out on the other.
-async fn play(layers: &[Rows; 3], ops: &[Op]) {
+async fn play(layers: &[Rows; 3], ops: &[Op], options: OverlayOptions) {
     let lowers = vec![
         Arc::new(fill("top", &layers[1]).build().unwrap()),
         Arc::new(fill("bottom", &layers[2]).build().unwrap()),
     ];
-    let mut union = Subject::new(fill("upper", &layers[0]).build_upper().unwrap(), lowers).await;
+    let mut union =
+        Subject::new(fill("upper", &layers[0]).build_upper().unwrap(), lowers, options.clone()).await;
     let empty = vec![Arc::new(MemoryLayer::builder("empty").build().unwrap())];
-    let mut plain = Subject::new(flat(&tree(&union.overlay).await.unwrap()), empty).await;
+    let mut plain = Subject::new(flat(&tree(&union.overlay).await.unwrap()), empty, options).await;
     for (step, op) in ops.iter().enumerate() {
         if matches!(op, Op::Remount) {
             union.remount().await;
@@ -231,8 +237,11 @@ proptest! {
         top in layer(),
         bottom in layer(),
         ops in prop::collection::vec(op(), 1..25),
+        redirect_dir in prop::sample::select(&[RedirectDir::On, RedirectDir::On, RedirectDir::Off][..]),
+        metacopy in any::<bool>(),
     ) {
-        block_on(play(&[upper, top, bottom], &ops));
+        let options = OverlayOptions { redirect_dir, metacopy, ..OverlayOptions::default() };
+        block_on(play(&[upper, top, bottom], &ops, options));
     }
 }
 
@@ -241,7 +250,7 @@ fn the_model_notices_a_difference() {
     let rows = |rows: &[(&str, Put)]| rows.iter().map(|(p, put)| ((*p).to_string(), *put)).collect::<Rows>();
     block_on(async {
         let lower = Arc::new(fill("lower", &rows(&[("a/b", Put::File)])).build().unwrap());
-        let union = Subject::new(MemoryUpper::new("upper"), vec![lower]).await;
+        let union = Subject::new(MemoryUpper::new("upper"), vec![lower], OverlayOptions::default()).await;
         let before = tree(&union.overlay).await.unwrap();
         act(&union.overlay, &Op::Unlink("a/b".into())).await.unwrap();
         assert_ne!(before, tree(&union.overlay).await.unwrap());

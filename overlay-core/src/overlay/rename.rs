@@ -9,11 +9,9 @@ use super::lookup::Held;
 use super::remove::Pin;
 use super::stage::Staged;
 use crate::copy_up::{Data, Source, stage};
-use crate::entry::Mark;
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::layer::{Rename, Target, UpperDir};
 use crate::merge::plan::{End, RenameMode, RenamePlan, ShownAs, Upper as UpperFact, rename};
-use crate::merge::redirect::{absolute, needed};
 use crate::name::Name;
 
 /// A name in a directory that is in the upper layer.
@@ -123,7 +121,7 @@ impl Overlay {
             self.child_to_change(parent, name, "rename").await?
         };
         if self.moves_by_copy(&child) {
-            self.copy_up(&child, Data::Full).await?;
+            self.copy_up(&child, Data::Below).await?;
         }
         Ok(())
     }
@@ -211,11 +209,9 @@ impl Overlay {
             target.dir.set_opaque(Target::Child(target.name)).await?;
         }
         let moves = !Arc::ptr_eq(source.parent, target.parent);
-        if plan.redirect_source {
-            self.redirect(source, moves).await?;
-        }
-        if plan.redirect_target {
-            self.redirect(target, moves).await?;
+        self.redirect_spot(source, plan.redirect_source, moves).await?;
+        if mode == RenameMode::Exchange {
+            self.redirect_spot(target, plan.redirect_target, moves).await?;
         }
         if plan.clear_target {
             self.put_bare_dir(target).await?;
@@ -235,25 +231,15 @@ impl Overlay {
         Ok(pin)
     }
 
-    /// Marks an object of the upper with what it is called in the layers below. Where it is now it means the same with the
-    /// mark as without. `absolute`: it leaves its directory, so that a name is not enough.
-    async fn redirect(&self, spot: &Spot<'_>, absolute: bool) -> Result<()> {
+    /// Marks what is about to move, if it takes anything from the layers below.
+    async fn redirect_spot(&self, spot: &Spot<'_>, plan: bool, moves: bool) -> Result<()> {
         let Some(inode) = spot.inode() else { return Ok(()) };
-        let current = inode.state().redirect.clone();
-        if !needed(current.as_deref(), absolute) {
+        let lacks_data = inode.state().metacopy;
+        if !plan && !lacks_data {
             return Ok(());
         }
-        let refuse =
-            |kind| Error::new(kind, "rename").at(spot.name).because("its redirect would be too long");
-        let mark: Arc<[u8]> = match absolute {
-            false => spot.name.as_bytes().into(),
-            true => path_below(spot, current).map_err(refuse)?.into(),
-        };
-        let set = spot.dir.set_mark(Target::Child(spot.name), Mark::Redirect, Some(&mark)).await;
-        // Programs copy then, as where there are no redirects.
-        set.map_err(|error| Error::new(ErrorKind::CrossDevice, "rename").at(spot.name).because(error))?;
-        inode.state_mut().redirect = Some(mark);
-        Ok(())
+        let by_path = moves || lacks_data && self.is_linked_below(inode).await?;
+        self.redirect(inode, (spot.parent, spot.dir.as_ref(), spot.name), by_path).await
     }
 
     /// For file systems that cannot leave a whiteout in the same step. A file gets its new name first and loses the
@@ -281,7 +267,8 @@ impl Overlay {
     async fn put_bare_dir(&self, spot: &Spot<'_>) -> Result<()> {
         let Some(inode) = spot.inode() else { return Ok(()) };
         let old = self.upper_of(inode, "rename")?;
-        let source = Source { attr: old.attr().await?, dir: old.as_ref(), target: Target::Itself };
+        let source =
+            Source { attr: old.attr().await?, dir: old.as_ref(), target: Target::Itself, data: None };
         let staged = self.staged("rename")?;
         let bare = self.bare_copy(&source, &staged).await;
         let bare = staged.check(bare).await?;
@@ -336,18 +323,6 @@ impl Overlay {
     fn arrive(&self, spot: &Spot<'_>, inode: &Arc<Inode>) {
         self.table.add_name(spot.parent, spot.name, inode);
     }
-}
-
-/// What an object is called in the layers below, from their roots.
-fn path_below(spot: &Spot<'_>, current: Option<Arc<[u8]>>) -> std::result::Result<Vec<u8>, ErrorKind> {
-    let mut parts: Vec<Arc<[u8]>> = vec![current.unwrap_or_else(|| spot.name.as_bytes().into())];
-    let mut at = spot.parent.clone();
-    while let Some((parent, name)) = at.first_name() {
-        let mark = at.state().redirect.clone();
-        parts.push(mark.unwrap_or_else(|| name.as_bytes().into()));
-        at = parent;
-    }
-    absolute(parts.iter().map(AsRef::as_ref))
 }
 
 fn shown_dir(inode: &Inode, Emptiness { empty, .. }: Emptiness) -> ShownAs {

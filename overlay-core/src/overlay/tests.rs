@@ -33,6 +33,8 @@ fn lower() -> MemoryLayer {
         .file("victim", "victim")
         .file("hollow/dead", "dead")
         .file("formerly/inside", "inside")
+        .file("data", "the data of a copy")
+        .file("linked", "linked")
         .build()
         .unwrap()
 }
@@ -52,13 +54,34 @@ fn upper() -> MemoryUpper {
         .whiteout("formerly")
         .dir("called")
         .redirect("formerly")
+        .sparse("copy", 18, &[])
+        .redirect("data")
+        .metacopy()
+        .whiteout("data")
+        .sparse("two/names", 6, &[])
+        .redirect("/linked")
+        .metacopy()
+        .hard_link("two/of them", "two/names")
         .build_upper()
         .unwrap()
 }
 
 async fn open(upper: Arc<dyn UpperLayer>, faults: &Faults) -> Result<Arc<Overlay>> {
+    open_as(upper, faults, &OverlayOptions::default()).await
+}
+
+async fn open_as(
+    upper: Arc<dyn UpperLayer>,
+    faults: &Faults,
+    options: &OverlayOptions,
+) -> Result<Arc<Overlay>> {
     let lowers = vec![faults.layer(Arc::new(lower()))];
-    Overlay::new(Stack::new(Some(upper), lowers)?, OverlayOptions::default()).await
+    Overlay::new(Stack::new(Some(upper), lowers)?, options.clone()).await
+}
+
+/// The features that change what is written.
+fn features() -> [OverlayOptions; 2] {
+    [OverlayOptions::default(), OverlayOptions { metacopy: true, ..OverlayOptions::default() }]
 }
 
 /// Everything that a user can see, by path.
@@ -167,6 +190,19 @@ const STEPS: &[Step] = &[
     Step::Rename("empty", "dir/sub/empty"),
     Step::Rename("called", "dir/called"),
     Step::Rename("called", "renamed"),
+    Step::Write("copy"),
+    Step::Write("two/names"),
+    Step::Truncate("copy"),
+    Step::Chmod("copy"),
+    Step::Chmod("linked"),
+    Step::SetXattr("copy"),
+    Step::Link("copy", "gone"),
+    Step::Link("two/names", "dir/third"),
+    Step::Unlink("copy"),
+    Step::Rename("copy", "dir/copy"),
+    Step::Rename("copy", "file"),
+    Step::Rename("linked", "renamed"),
+    Step::Exchange("copy", "dir/inner"),
     Step::Exchange("dir", "called"),
     Step::Exchange("dir", "file"),
     Step::Exchange("dir/sub", "pure"),
@@ -244,8 +280,8 @@ async fn rename(overlay: &Overlay, old: &str, new: &str, mode: RenameMode) -> Re
 }
 
 /// The tree before and after a step, without faults.
-async fn before_and_after(step: Step) -> [BTreeMap<String, String>; 2] {
-    let overlay = open(Arc::new(upper()), &Faults::new()).await.unwrap();
+async fn before_and_after(step: Step, options: &OverlayOptions) -> [BTreeMap<String, String>; 2] {
+    let overlay = open_as(Arc::new(upper()), &Faults::new(), options).await.unwrap();
     let before = tree(&overlay).await.unwrap();
     act(&overlay, step).await.unwrap_or_else(|error| panic!("{step:?}: {error:?}"));
     [before, tree(&overlay).await.unwrap()]
@@ -262,10 +298,10 @@ struct Trial {
 }
 
 /// Takes a step while the `nth` call of a layer fails, and all after it if it is a crash.
-async fn attempt(step: Step, nth: u64, crash: bool) -> Trial {
+async fn attempt(step: Step, options: &OverlayOptions, nth: u64, crash: bool) -> Trial {
     let faults = Faults::new();
     let layer = Arc::new(upper());
-    let overlay = open(faults.upper(layer.clone()), &faults).await.unwrap();
+    let overlay = open_as(faults.upper(layer.clone()), &faults, options).await.unwrap();
     match crash {
         true => faults.fail_from(nth, ErrorKind::Io),
         false => faults.fail_nth(nth, ErrorKind::NoSpace),
@@ -285,13 +321,14 @@ async fn seen_next(layer: &MemoryUpper) -> BTreeMap<String, String> {
 #[test]
 fn a_failure_at_any_call_leaves_the_tree_before_or_after() {
     block_on(async {
-        for &step in STEPS {
-            let wanted = before_and_after(step).await;
+        for (&step, options) in STEPS.iter().flat_map(|step| features().map(|options| (step, options))) {
+            let wanted = before_and_after(step, &options).await;
             for nth in 1.. {
-                let Trial { overlay, layer, faults, result, reached } = attempt(step, nth, false).await;
+                let Trial { overlay, layer, faults, result, reached } =
+                    attempt(step, &options, nth, false).await;
                 faults.clear();
                 let seen = tree(&overlay).await.unwrap();
-                let context = format!("{step:?}, call {nth}: {result:?}");
+                let context = format!("{step:?}, {options:?}, call {nth}: {result:?}");
                 assert_eq!(seen, seen_next(&layer).await, "{context}: another mount sees another tree");
                 assert!(wanted.contains(&seen), "{context}: neither before nor after: {seen:#?}");
                 assert!(result.is_err() || seen == wanted[1], "{context}: reported as done, and is not");
@@ -310,12 +347,12 @@ fn a_failure_at_any_call_leaves_the_tree_before_or_after() {
 #[test]
 fn a_crash_at_any_call_leaves_the_tree_before_or_after_for_the_next_mount() {
     block_on(async {
-        for &step in STEPS {
-            let wanted = before_and_after(step).await;
+        for (&step, options) in STEPS.iter().flat_map(|step| features().map(|options| (step, options))) {
+            let wanted = before_and_after(step, &options).await;
             for nth in 1.. {
-                let trial = attempt(step, nth, true).await;
+                let trial = attempt(step, &options, nth, true).await;
                 let seen = seen_next(&trial.layer).await;
-                let context = format!("{step:?}, crash at call {nth} ({:?})", trial.result);
+                let context = format!("{step:?}, {options:?}, crash at call {nth} ({:?})", trial.result);
                 assert!(wanted.contains(&seen), "{context}: {seen:#?}");
                 if !trial.reached {
                     break;

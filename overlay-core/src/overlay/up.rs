@@ -5,14 +5,14 @@ use std::sync::Arc;
 use super::inode::{Inode, Lower, Upper};
 use super::stage::Staged;
 use super::{Overlay, attr, stale};
-use crate::attr::Kind;
+use crate::attr::{Attr, Kind};
 use crate::copy_up::{Data, Source, stage};
 use crate::error::Result;
 use crate::layer::{Dir, Rename, Target, UpperDir, UpperFile};
 use crate::name::Name;
 
 impl Overlay {
-    /// Makes sure that the inode is in the upper layer. The caller holds no lock. Returns whether this call brought it
+    /// Makes sure that the inode is in the upper layer, with its data unless that may stay below. The caller holds no lock. Returns whether this call brought it
     /// there: with [`Data::None`] it is cut to nothing then, and nothing remains to be done that could fail.
     pub(super) async fn copy_up(&self, inode: &Arc<Inode>, data: Data) -> Result<bool> {
         self.work("copy-up")?;
@@ -32,12 +32,15 @@ impl Overlay {
     }
 
     async fn copy_up_one(&self, inode: &Arc<Inode>, data: Data) -> Result<bool> {
-        if inode.has_upper() {
+        if inode.has(data) {
             return Ok(false);
         }
         let _copying = inode.copying.lock().await;
-        if inode.has_upper() {
+        if inode.has(data) {
             return Ok(false);
+        }
+        if inode.has_upper() {
+            return self.bring_data(inode, data).await;
         }
         let lower = inode.state().lowers.first().cloned().ok_or_else(|| stale("copy-up"))?;
         let (dir, name): (Arc<dyn Dir>, Option<Name>) = match lower {
@@ -51,27 +54,26 @@ impl Overlay {
                 (Target::Child(name), dir.stat(name).await?.ok_or_else(|| stale("copy-up").at(name))?)
             }
         };
-        let source = Source { attr, dir: dir.as_ref(), target };
+        let is_file = attr.kind == Kind::File;
+        let data = if data == Data::Below && !(is_file && self.can_leave_data()) { Data::Full } else { data };
+        let content = if is_file && data == Data::Full { Some(self.lower_file(inode).await?) } else { None };
+        let source = Source { attr, dir: dir.as_ref(), target, data: content };
         let staged = self.staged("copy-up")?;
         let made = stage(&source, staged.work.as_ref(), &staged.name, data, !self.options.volatile).await;
         let file = staged.check(made).await?;
-        self.publish(inode, staged, file).await.map(|()| true)
+        let copy = Copy { file, lacks_data: data == Data::Below };
+        self.publish(inode, staged, copy).await.map(|()| true)
     }
 
     /// The commit: the copy gets the inode's name, and the inode its copy.
-    async fn publish(
-        &self,
-        inode: &Arc<Inode>,
-        staged: Staged<'_>,
-        file: Option<Arc<dyn UpperFile>>,
-    ) -> Result<()> {
+    async fn publish(&self, inode: &Arc<Inode>, staged: Staged<'_>, made: Copy) -> Result<()> {
         let _place = inode.lock.write().await;
         match inode.first_name() {
-            None => self.publish_orphan(inode, staged, file).await,
+            None => self.publish_orphan(inode, staged, made).await,
             Some((parent, name)) => {
                 let up = parent.upper_dir().ok_or_else(|| stale("copy-up"));
                 let up = staged.check(up).await?;
-                self.publish_named(inode, staged, file, up, &name).await
+                self.publish_named(inode, staged, made, up, &name).await
             }
         }
     }
@@ -80,7 +82,7 @@ impl Overlay {
         &self,
         inode: &Arc<Inode>,
         staged: Staged<'_>,
-        file: Option<Arc<dyn UpperFile>>,
+        made: Copy,
         parent: Arc<dyn UpperDir>,
         name: &Name,
     ) -> Result<()> {
@@ -101,28 +103,43 @@ impl Overlay {
             let mut state = inode.state_mut();
             state.upper = upper;
             state.copied_id = Some((copy.dev, copy.ino));
-            state.copied = file.filter(|_| inode.is_open());
+            state.metacopy = made.lacks_data;
+            state.copied = made.file_with_data().filter(|_| inode.is_open());
         }
-        // For the client nothing happened in the directory.
-        if let Err(error) = parent.set_attr(Target::Itself, &attr::times(&before)).await {
-            tracing::warn!(%error, %name, "a copy-up shows in the times of its directory");
-        }
+        nothing_happened(parent.as_ref(), name, &before).await;
         Ok(())
     }
 
     /// An inode that has lost its name is copied up for those who hold it open: the copy never gets a name.
-    async fn publish_orphan(
-        &self,
-        inode: &Arc<Inode>,
-        staged: Staged<'_>,
-        file: Option<Arc<dyn UpperFile>>,
-    ) -> Result<()> {
+    async fn publish_orphan(&self, inode: &Arc<Inode>, staged: Staged<'_>, made: Copy) -> Result<()> {
         let node = staged.work.pin(&staged.name).await;
         let node = staged.check(node).await?;
         self.discard(&staged.name).await;
         let mut state = inode.state_mut();
         state.upper = Upper::Orphan(node);
-        state.copied = file;
+        state.metacopy = made.lacks_data;
+        state.copied = made.file_with_data();
         Ok(())
+    }
+}
+
+/// Gives a directory the times that it had before a copy-up: for the client nothing happened in it.
+pub(super) async fn nothing_happened(dir: &dyn UpperDir, name: &Name, before: &Attr) {
+    if let Err(error) = dir.set_attr(Target::Itself, &attr::times(before)).await {
+        tracing::warn!(%error, %name, "a copy-up shows in the times of its directory");
+    }
+}
+
+/// A copy in work.
+struct Copy {
+    /// It, if it is a regular file.
+    file: Option<Arc<dyn UpperFile>>,
+    lacks_data: bool,
+}
+
+impl Copy {
+    /// What those who opened the lower file read from now on.
+    fn file_with_data(self) -> Option<Arc<dyn UpperFile>> {
+        self.file.filter(|_| !self.lacks_data)
     }
 }

@@ -28,7 +28,7 @@ impl Overlay {
     /// Sets an xattr, copying the object up first.
     pub async fn setxattr(&self, ino: Ino, key: &[u8], value: &[u8], how: SetXattr) -> Result<()> {
         let inode = self.inode(ino)?;
-        self.copy_up(&inode, Data::Full).await?;
+        self.copy_up(&inode, Data::Below).await?;
         let _place = inode.lock.write().await;
         self.forget_acl(&inode, key);
         self.changeable(&inode, "setxattr")?.set_xattr(key, value, how).await
@@ -42,7 +42,7 @@ impl Overlay {
         if !inode.has_upper() {
             self.getxattr(ino, key).await?;
         }
-        self.copy_up(&inode, Data::Full).await?;
+        self.copy_up(&inode, Data::Below).await?;
         let _place = inode.lock.write().await;
         self.forget_acl(&inode, key);
         self.changeable(&inode, "removexattr")?.remove_xattr(key).await

@@ -50,6 +50,12 @@ pub enum Build {
         from: String,
         to: String,
     },
+    /// A directory, or a file without its data, whose lower content lies elsewhere.
+    Marked {
+        path: String,
+        dir: bool,
+        redirect: Option<String>,
+    },
     Xattr {
         path: String,
         key: &'static str,
@@ -57,11 +63,34 @@ pub enum Build {
     },
 }
 
-/// One to three layers.
-pub fn lowers(rng: &mut Rng) -> Vec<Vec<Build>> {
+/// One to three layers; `with_marks` some objects have redirects that no overlay wrote.
+pub fn lowers(rng: &mut Rng, with_marks: bool) -> Vec<Vec<Build>> {
     let count = 1 + rng.below(3);
     let xattr_whiteouts = rng.chance(12);
-    (0..count).map(|_| layer(rng, xattr_whiteouts)).collect()
+    let mut layers: Vec<_> = (0..count).map(|_| layer(rng, xattr_whiteouts)).collect();
+    if with_marks {
+        for layer in &mut layers {
+            for _ in 0..rng.below(3) {
+                let item = marked(rng);
+                layer.insert(rng.below(layer.len() + 1), item);
+            }
+        }
+    }
+    layers
+}
+
+fn marked(rng: &mut Rng) -> Build {
+    let path = |rng: &mut Rng| {
+        let depth = 1 + rng.below(3);
+        (0..depth).map(|_| rng.pick(&NAMES)).collect::<Vec<_>>().join("/")
+    };
+    let redirect = match rng.below(10) {
+        0 => None,
+        1..5 => Some(rng.pick(&NAMES).to_owned()),
+        5..9 => Some(format!("/{}", path(rng))),
+        _ => Some(rng.pick(&["", "..", "a/b", "/", "//a", "/a/../b"]).to_owned()),
+    };
+    Build::Marked { path: path(rng), dir: rng.chance(60), redirect }
 }
 
 /// Whether a whiteout is a file with a mark.
@@ -169,6 +198,21 @@ fn place(root: &Path, item: &Build) -> std::io::Result<()> {
             fs::File::create_new(&full)?;
             lsetxattr(&full, "trusted.overlay.whiteout", b"y", XattrFlags::empty())?;
             Ok(lsetxattr(&dir, mark, b"x", XattrFlags::empty())?)
+        }
+        Build::Marked { path, dir, redirect } => {
+            let full = at(path);
+            if *dir {
+                fs::create_dir(&full)?;
+            } else {
+                fs::File::create_new(&full)?.set_len(10)?;
+                lsetxattr(&full, "trusted.overlay.metacopy", b"", XattrFlags::empty())?;
+            }
+            match redirect {
+                Some(to) => {
+                    Ok(lsetxattr(&full, "trusted.overlay.redirect", to.as_bytes(), XattrFlags::empty())?)
+                }
+                None => Ok(()),
+            }
         }
         Build::Link { from, to } => fs::hard_link(root.join(from), at(to)),
         Build::Xattr { path, key, value: v } => {

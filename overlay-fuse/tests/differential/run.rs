@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use overlay_core::overlay::RedirectDir;
+use overlay_core::overlay::{OverlayOptions, RedirectDir};
 use rustix::mount::{MountFlags, UnmountFlags};
 
 use super::allowed::allowed;
@@ -28,7 +28,7 @@ pub struct Run {
 pub enum Features {
     /// None.
     Off,
-    /// Directories with lower content can be renamed.
+    /// Directories with lower content can be renamed, and files copied up without their data.
     On,
 }
 
@@ -36,15 +36,16 @@ impl Features {
     fn of_kernel(self) -> &'static str {
         match self {
             Self::Off => "redirect_dir=off,index=off,metacopy=off",
-            Self::On => "redirect_dir=on,index=off,metacopy=off",
+            Self::On => "redirect_dir=on,index=off,metacopy=on",
         }
     }
 
-    fn of_ours(self) -> RedirectDir {
-        match self {
-            Self::Off => RedirectDir::Off,
-            Self::On => RedirectDir::On,
-        }
+    fn of_ours(self) -> OverlayOptions {
+        let (redirect_dir, metacopy) = match self {
+            Self::Off => (RedirectDir::Off, false),
+            Self::On => (RedirectDir::On, true),
+        };
+        OverlayOptions { creates_as: Some((0, 0)), redirect_dir, metacopy, ..OverlayOptions::default() }
     }
 }
 
@@ -93,7 +94,7 @@ struct Pair {
 impl Pair {
     fn new(features: Features, lowers: &[Vec<Build>]) -> Self {
         let mut union = Union::new(lowers.len());
-        union.options.redirect_dir = features.of_ours();
+        union.options = features.of_ours();
         for name in ["kupper", "kwork", "kmnt"] {
             fs::create_dir(union.at(name)).unwrap();
         }
@@ -206,7 +207,7 @@ fn marks(layer: &Path) -> BTreeMap<String, String> {
     while let Some(dir) = todo.pop() {
         for entry in fs::read_dir(&dir).unwrap() {
             let path = entry.unwrap().path();
-            for key in ["redirect"] {
+            for key in ["redirect", "metacopy"] {
                 if let Ok(value) = xattr_value(&path, &format!("trusted.overlay.{key}")) {
                     let name = path.strip_prefix(layer).unwrap().display();
                     marks.insert(format!("{name} {key}"), show_bytes(&value));
