@@ -152,3 +152,84 @@ fn without_owners(tree: &str) -> Vec<String> {
     };
     tree.lines().map(|line| if is_row(&line) { short(line) } else { line.into() }).collect()
 }
+
+/// Who can mount a stack of local directories with options of the kernel.
+const MOUNTERS: [(&str, &str); 3] = [
+    ("kernel", "overlay mount --engine kernel -o"),
+    ("fuse", "overlay mount --engine fuse -o"),
+    ("mount(8)", "mount -t overlay none -o"),
+];
+
+/// The options, what they are for, and what is done with them.
+const FEATURES: [(&str, &str); 2] = [
+    (
+        "redirect_dir=on,metacopy=off",
+        "mv d moved; mkdir d; echo new > d/new; mv moved/sub e/sub; mv e/sub e/again; mv e/again/x e/again/y",
+    ),
+    (
+        "redirect_dir=on,metacopy=on",
+        "chmod -R u=rwX,go=rX . ; chown 7:8 d/big; ln d/big d/linked; mv d/f e/renamed; mv d moved; mv moved/sub sub
+         touch -d 2001-02-03T04:05:06.789Z sub/x; setfattr -n user.note -v kept e/g; echo data >> e/other
+         chmod 600 e/late; echo late >> e/late; : > e/cut",
+    ),
+];
+
+/// What the next one does, over all that was left.
+const MORE: &str = "cd mnt; find . -name big -exec sh -c 'echo more >> \"$1\"' _ {} \\; ; mv e f; rm -r sub moved/sub 2>/dev/null; true";
+
+#[test]
+fn what_one_engine_writes_the_others_read_and_write_on() {
+    needs_fuse!();
+    if !tools() {
+        return;
+    }
+    for (options, changes) in FEATURES {
+        let mut ends = Vec::new();
+        for (first, _) in MOUNTERS {
+            for (second, _) in MOUNTERS {
+                ends.push((
+                    format!("{options}: {first}, then {second}"),
+                    write_and_write_on(options, changes, first, second),
+                ));
+            }
+        }
+        for (who, end) in &ends[1..] {
+            assert_eq!(end, &ends[0].1, "{who}");
+        }
+    }
+}
+
+/// Lets one engine write and another write on; what all of them see after each.
+fn write_and_write_on(options: &str, changes: &str, first: &str, second: &str) -> [String; 2] {
+    let s = Shell::new();
+    s.run(
+        "mkdir -p top/d/sub low/d/sub low/e upper work mnt; seq 10000 > low/d/big; echo f > low/d/f; echo x > low/d/sub/x
+         echo t > top/d/sub/t; for name in g other late cut; do echo $name > low/e/$name; done",
+    );
+    let before = s.run("find top low -type f -exec sha256sum {} +");
+    s.run(&format!("{}; cd mnt; {changes}", mount(options, first)));
+    s.run("overlay umount mnt");
+    let written = seen_by_all(&s, options, first);
+    s.run(&format!("{}; {MORE}; cd ..; overlay umount mnt", mount(options, second)));
+    let written_on = seen_by_all(&s, options, second);
+    assert_eq!(s.run("find top low -type f -exec sha256sum {} +"), before, "lowers are never written");
+    [written, written_on]
+}
+
+fn mount(options: &str, mounter: &str) -> String {
+    let (_, command) = MOUNTERS.iter().find(|(name, _)| *name == mounter).unwrap();
+    format!("{command} {options},lowerdir=top:low,upperdir=upper,workdir=work mnt")
+}
+
+/// What is seen of a stack, which must be the same whoever mounts it.
+#[track_caller]
+fn seen_by_all(s: &Shell, options: &str, writer: &str) -> String {
+    let tree = "cd mnt; find . -printf '%P %y %m %U:%G %l' \\( -type f -printf ' %n %s %TY' -o -true \\) -printf '\\n' | LC_ALL=C sort
+                find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum; getfattr -Rd . 2>/dev/null; cd ..";
+    let seen = MOUNTERS
+        .map(|(name, _)| (name, s.run(&format!("{}; {tree}; overlay umount mnt", mount(options, name)))));
+    for (name, tree) in &seen[1..] {
+        assert_eq!(tree, &seen[0].1, "{options}: written by {writer}, seen by {name}");
+    }
+    seen[0].1.clone()
+}
