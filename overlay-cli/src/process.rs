@@ -88,6 +88,11 @@ pub(crate) fn prepare() {
     if let Err(errno) = rustix::thread::set_name(c"overlay") {
         tracing::debug!(%errno, "the process keeps the name it was started by");
     }
+    raise_descriptors();
+}
+
+/// Lets the process have as many descriptors as it may: one for each layer at least.
+pub(crate) fn raise_descriptors() {
     let limit = getrlimit(Resource::Nofile);
     let most = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(errno) = setrlimit(Resource::Nofile, most) {

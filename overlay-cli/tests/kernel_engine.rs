@@ -158,15 +158,16 @@ fn a_server_keeps_no_other_union() {
 #[test]
 fn the_end_of_a_mount_namespace_ends_union_and_server() {
     needs_fuse!();
-    for options in ["", "--propagation shared"] {
+    let ways = ["", "--propagation shared"].map(|options| ["kernel", "fuse"].map(|engine| (options, engine)));
+    for (options, engine) in ways.into_iter().flatten() {
         let s = seeded();
-        let script = format!("{}; cat mnt/file", mount(&s, ""));
+        let mount = mount(&s, "").replace("--engine kernel", &format!("--engine {engine}"));
+        let script = format!("{mount}; cat mnt/file");
         std::fs::write(s.at("script"), script).unwrap();
         s.prints(&format!("unshare --mount {options} sh -e script"), "served");
         no_server_stays(&s);
         // With a user in it the namespace, and so the union, goes on.
-        std::fs::write(s.at("script"), format!("{}; cat mnt/file; read x; cat mnt/d/deep", mount(&s, "")))
-            .unwrap();
+        std::fs::write(s.at("script"), format!("{mount}; cat mnt/file; read x; cat mnt/d/deep")).unwrap();
         s.prints(&format!("(sleep 0.3; echo) | unshare --mount {options} sh -e script"), "served\nbase");
         no_server_stays(&s);
     }

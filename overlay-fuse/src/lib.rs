@@ -15,4 +15,4 @@ mod task;
 
 pub use image::{Image, ImageError, ImageOptions, ImageServer};
 pub use mount::{MountError, MountFlags, MountOptions, refresh, unmount};
-pub use session::{Mounted, Unmounter, mount};
+pub use session::{Mounted, Ready, Unmounter, mount, prepare};

@@ -89,7 +89,7 @@ pub(crate) struct Connection {
 /// Makes a connection for `target`: detached where this process may mount, else mounted by `fusermount3`.
 pub(crate) fn connect(target: &Path, options: &MountOptions) -> Result<Connection, MountError> {
     match detached(options) {
-        Err(MountError::Kernel { cause, .. } | MountError::Device(cause)) if is_permission(&cause) => {
+        Err(error) if error.is_permission() => {
             let device = fusermount::mount(target, options)?;
             Ok(Connection { device, detached: None })
         }
@@ -97,8 +97,12 @@ pub(crate) fn connect(target: &Path, options: &MountOptions) -> Result<Connectio
     }
 }
 
-fn is_permission(cause: &std::io::Error) -> bool {
-    [Errno::PERM, Errno::ACCESS].iter().any(|errno| cause.raw_os_error() == Some(errno.raw_os_error()))
+impl MountError {
+    /// Whether this process is not allowed to mount by itself.
+    pub fn is_permission(&self) -> bool {
+        let (Self::Kernel { cause, .. } | Self::Device(cause)) = self else { return false };
+        [Errno::PERM, Errno::ACCESS].iter().any(|errno| cause.raw_os_error() == Some(errno.raw_os_error()))
+    }
 }
 
 /// Makes a connection whose mount has no place.

@@ -10,7 +10,7 @@ use overlay_core::overlay::Overlay;
 use tokio::runtime::Handle;
 
 use crate::adapter::Adapter;
-use crate::mount::{Connection, Identity, MountError, MountOptions, connect};
+use crate::mount::{Connection, Identity, MountError, MountOptions, connect, detached};
 
 /// A union that is mounted and served. Dropping it unmounts nothing; see [`Unmounter`].
 pub struct Mounted {
@@ -37,9 +37,33 @@ pub fn mount(
 ) -> Result<Mounted, MountError> {
     let connection = connect(target, options)?;
     let served = serve(Adapter::new(overlay, runtime), &connection, options.threads)?;
-    let ended = served.ended.clone();
-    let identity = connection.show(target)?;
-    Ok(Mounted { unmounter: Unmounter { identity, ended }, served })
+    Ready { connection, served }.show(target)
+}
+
+/// Serves `overlay` on a mount that has no place yet, for who wants to show it later or from elsewhere.
+///
+/// # Errors
+/// [`MountError::is_permission`] for a process that may not mount; [`mount`] then does with the help of `fusermount3`.
+pub fn prepare(overlay: Arc<Overlay>, options: &MountOptions, runtime: Handle) -> Result<Ready, MountError> {
+    let connection = detached(options)?;
+    let served = serve(Adapter::new(overlay, runtime), &connection, options.threads)?;
+    Ok(Ready { connection, served })
+}
+
+/// A union that is served and cannot be seen yet. Dropped, it ends.
+pub struct Ready {
+    connection: Connection,
+    served: Served,
+}
+
+impl Ready {
+    /// Puts the union into its place.
+    pub fn show(self, target: &Path) -> Result<Mounted, MountError> {
+        let Self { connection, served } = self;
+        let ended = served.ended.clone();
+        let identity = connection.show(target)?;
+        Ok(Mounted { unmounter: Unmounter { identity, ended }, served })
+    }
 }
 
 /// A connection that is served, and the threads that do it.

@@ -13,7 +13,7 @@ use crate::failure::{Failure, Result};
 use crate::kernel;
 use crate::mounts;
 use crate::plan::{Choice, Engine, Intent};
-use crate::process::Invocation;
+use crate::process::{self, Invocation};
 use crate::registry;
 use crate::serve::{self, Server, Signals, Watched};
 
@@ -55,6 +55,7 @@ pub(crate) fn run(
 
 /// The kernel needs nobody's help with this stack.
 fn by_kernel(args: &args::Mount, invocation: &Invocation, intent: &Intent, choice: Choice) -> Result<()> {
+    process::raise_descriptors();
     let namespace = serve::namespace(intent)?;
     match kernel::mount(intent, namespace, &[], &invocation.runtime_directory()) {
         Ok(_) => announce(args, &choice.to_string()),

@@ -44,12 +44,17 @@ impl Home {
         if !matches!(self, Self::Elsewhere) {
             return Ok((open(), self));
         }
-        let away = || {
-            let copy = copy_namespace()?;
-            let opened = open();
-            // Not before: a layer may lie on one of them, and is kept by its own descriptor from now on.
-            detach_needless()?;
-            Ok((opened, Self::Copy(copy)))
+        let away = || match copy_namespace() {
+            Ok(copy) => {
+                let opened = open();
+                // Not before: a layer may lie on one of them, and is kept by its own descriptor from now on.
+                detach_needless()?;
+                Ok((opened, Self::Copy(copy)))
+            }
+            Err(errno) => {
+                tracing::warn!(%errno, "the server keeps the mount namespace of its union");
+                Ok((open(), Self::Here))
+            }
         };
         std::thread::scope(|scope| {
             let thread = scope.spawn(away);
@@ -61,7 +66,10 @@ impl Home {
     pub(super) fn leave(self) -> Result<Option<Namespace>> {
         let Self::Copy(copy) = self else { return Ok(None) };
         let left = Namespace::of(OURS).map_err(|error| Failure::cannot("tell the mount namespace", error))?;
-        enter(&copy).map_err(|errno| Failure::cannot("leave the mount namespace of the union", errno))?;
+        if let Err(errno) = enter(&copy) {
+            tracing::warn!(%errno, "the server keeps the mount namespace of its union");
+            return Ok(None);
+        }
         // Where mounts are shared, the union came along.
         detach_needless()?;
         Ok(Some(left))
@@ -115,11 +123,10 @@ fn enter(namespace: &File) -> nix::Result<()> {
 }
 
 /// Moves this thread into a copy of its mount namespace, in which what is unmounted elsewhere goes too.
-fn copy_namespace() -> Result<File> {
-    unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| Failure::cannot("copy the mount namespace", errno))?;
-    let downstream = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-    mount_change("/", downstream).map_err(|errno| Failure::cannot("set the copied mounts apart", errno))?;
-    File::open(OURS).map_err(|error| Failure::cannot("open the mount namespace", error))
+fn copy_namespace() -> std::io::Result<File> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
+    File::open(OURS)
 }
 
 /// Lets go of the mounts that the server has no need of.

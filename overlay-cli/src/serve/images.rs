@@ -8,11 +8,10 @@ use overlay_fuse::{Image, ImageError, ImageOptions, ImageServer};
 use overlay_kernel::Mounted;
 use tokio::runtime::Runtime;
 
-use super::home::Home;
-use super::{Signals, Unmount, Watched, lifeline, namespace, proof, runtime, threads};
+use super::home::{self, Home};
+use super::{Mount, Signals, Started, Unmount, Watched, lifeline, namespace, proof, runtime, threads};
 use crate::failure::{Failure, Result};
 use crate::kernel;
-use crate::lifeline::Lifeline;
 use crate::plan::Intent;
 use crate::process::{self, Invocation};
 use crate::registry::Layers;
@@ -23,15 +22,7 @@ pub(crate) struct ImageServers {
     /// The union.
     mounted: Mounted,
     /// Where it is, if this process is not.
-    left: Option<super::home::Namespace>,
-}
-
-/// Servers that have begun, and what belongs to them.
-pub(super) struct Started {
-    pub(super) servers: ImageServers,
-    pub(super) runtime: Runtime,
-    pub(super) signals: Signals,
-    pub(super) lifeline: Option<Lifeline>,
+    left: Option<home::Namespace>,
 }
 
 /// The images, not part of a union yet.
@@ -54,7 +45,7 @@ pub(super) fn start(intent: &Intent, invocation: &Invocation, watched: Watched) 
     // From here on the union alone keeps the images.
     let servers = images.into_iter().map(Image::into_server).collect();
     let servers = ImageServers { servers, mounted, left };
-    Ok(Started { servers, runtime, signals, lifeline })
+    Ok(Started { mount: Mount::Images(servers), runtime, signals, lifeline })
 }
 
 fn ready(intent: &Intent, invocation: &Invocation, namespace: Namespace) -> Result<Ready> {

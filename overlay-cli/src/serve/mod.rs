@@ -46,27 +46,39 @@ enum Mount {
     Images(ImageServers),
 }
 
-/// What unmounts a union.
+/// A union that is mounted, and what belongs to it.
+struct Started {
+    mount: Mount,
+    runtime: Runtime,
+    signals: Signals,
+    lifeline: Option<Lifeline>,
+}
+
+/// What unmounts a union, and the mount namespace in which it is, if this process is in another.
 #[derive(Clone)]
 pub(crate) enum Unmount {
     /// Ours.
-    Union(Unmounter),
-    /// The kernel's, and the mount namespace in which it is, if this process is in another.
+    Union(Unmounter, Option<home::Namespace>),
+    /// The kernel's.
     Kernel(overlay_kernel::Mounted, Option<home::Namespace>),
 }
 
 impl Unmount {
     /// Unmounts the union, even if it is in use; does nothing if it is unmounted already.
     pub(crate) fn unmount(&self) -> Result<()> {
+        let (Self::Union(_, left) | Self::Kernel(_, left)) = self;
+        match left {
+            None => self.unmount_here(),
+            Some(namespace) => namespace.visit(|| self.unmount_here())?.unwrap_or_else(|| {
+                Err(Failure::new("no process is left that leads to the mount namespace of the union"))
+            }),
+        }
+    }
+
+    fn unmount_here(&self) -> Result<()> {
         match self {
-            Self::Union(union) => Ok(union.unmount()?),
-            Self::Kernel(mounted, None) => Ok(mounted.unmount()?),
-            Self::Kernel(mounted, Some(namespace)) => match namespace.visit(|| mounted.unmount())? {
-                Some(unmounted) => Ok(unmounted?),
-                None => {
-                    Err(Failure::new("no process is left that leads to the mount namespace of the union"))
-                }
-            },
+            Self::Union(union, _) => Ok(union.unmount()?),
+            Self::Kernel(mounted, _) => Ok(mounted.unmount()?),
         }
     }
 }
@@ -81,32 +93,25 @@ impl Server {
         watched: Watched,
     ) -> Result<(Self, Choice)> {
         let because = match choice.engine {
-            Engine::Fuse => return Ok((Self::union(intent, invocation)?, choice)),
-            Engine::Kernel => match Self::images(intent, invocation, watched) {
-                Ok(server) => return Ok((server, choice)),
+            Engine::Fuse => return Ok((Self::union(intent, invocation, watched)?, choice)),
+            Engine::Kernel => match images::start(intent, invocation, watched) {
+                Ok(started) => return Ok((Self::of(started), choice)),
                 Err(failure) if intent.wanted == Wanted::Auto => failure,
                 Err(failure) => return Err(failure),
             },
         };
         let choice = intent.fuse(because.to_string())?;
-        Ok((Self::union(intent, invocation)?, choice))
+        Ok((Self::union(intent, invocation, watched)?, choice))
     }
 
     /// Serves the union itself.
-    pub(crate) fn union(intent: &Intent, invocation: &Invocation) -> Result<Self> {
-        let runtime = runtime()?;
-        // Before there is a mount: a signal that ends the process would leave a dead one behind.
-        let signals = runtime.block_on(async { Signals::new() })?;
-        let union = Union::mount(intent, &invocation.variables, &runtime)?;
-        let lifeline = lifeline(intent);
-        Ok(Self { mount: Mount::Union(union), signals: Some(signals), runtime, lifeline })
+    pub(crate) fn union(intent: &Intent, invocation: &Invocation, watched: Watched) -> Result<Self> {
+        union::start(intent, invocation, watched).map(Self::of)
     }
 
-    /// Serves the layers that the kernel cannot read as they are.
-    fn images(intent: &Intent, invocation: &Invocation, watched: Watched) -> Result<Self> {
-        let images::Started { servers, runtime, signals, lifeline } =
-            images::start(intent, invocation, watched)?;
-        Ok(Self { mount: Mount::Images(servers), signals: Some(signals), runtime, lifeline })
+    fn of(started: Started) -> Self {
+        let Started { mount, runtime, signals, lifeline } = started;
+        Self { mount, signals: Some(signals), runtime, lifeline }
     }
 
     /// The union that this process merges.
@@ -127,7 +132,7 @@ impl Server {
     /// What unmounts it.
     pub(crate) fn unmounter(&self) -> Unmount {
         match &self.mount {
-            Mount::Union(union) => Unmount::Union(union.unmounter()),
+            Mount::Union(union) => union.unmounter(),
             Mount::Images(images) => images.unmounter(),
         }
     }

@@ -7,14 +7,15 @@ use overlay_core::local::{LocalOptions, LocalUpper};
 use overlay_core::marker::kernel::Namespace;
 use overlay_core::overlay::{Overlay, OverlayOptions};
 use overlay_core::stack::Stack;
-use overlay_fuse::{MountFlags, MountOptions, Mounted, Unmounter};
+use overlay_fuse::{MountFlags, MountOptions, Mounted, Ready};
 use tokio::runtime::Runtime;
 
-use super::threads;
+use super::home::{self, Home};
+use super::{Mount, Signals, Started, Unmount, Watched, lifeline, runtime, threads};
 use crate::failure::Result;
 use crate::features::Features;
 use crate::plan::Intent;
-use crate::process;
+use crate::process::{self, Invocation};
 use crate::registry::Layers;
 
 /// A union, mounted.
@@ -22,22 +23,54 @@ pub(crate) struct Union {
     /// What is mounted.
     pub(crate) overlay: Arc<Overlay>,
     mounted: Mounted,
+    /// Where it is, if this process is not.
+    left: Option<home::Namespace>,
+}
+
+/// A union that is open, and served already if it can be shown from elsewhere.
+struct Opened {
+    overlay: Arc<Overlay>,
+    ready: Option<Ready>,
+    runtime: Runtime,
+    signals: Signals,
+}
+
+/// Opens the layers, merges and mounts.
+pub(super) fn start(intent: &Intent, invocation: &Invocation, watched: Watched) -> Result<Started> {
+    process::prepare();
+    let (opened, home) = Home::find(watched).apart(|| opened(intent, invocation))?;
+    let Opened { overlay, ready, runtime, signals } = opened?;
+    let leaves = ready.is_some();
+    let mounted = match ready {
+        Some(ready) => ready.show(&intent.mountpoint)?,
+        // With the help of fusermount3, which mounts here.
+        None => {
+            let handle = runtime.handle().clone();
+            overlay_fuse::mount(overlay.clone(), &intent.mountpoint, &options(intent), handle)?
+        }
+    };
+    tracing::debug!(mountpoint = %intent.mountpoint.display(), layers = ?overlay.layer_labels(), "mounted");
+    let lifeline = lifeline(intent);
+    let left = if leaves { home.leave()? } else { None };
+    Ok(Started { mount: Mount::Union(Union { overlay, mounted, left }), runtime, signals, lifeline })
+}
+
+fn opened(intent: &Intent, invocation: &Invocation) -> Result<Opened> {
+    let runtime = runtime()?;
+    // Before there is a mount: a signal that ends the process would leave a dead one behind.
+    let signals = runtime.block_on(async { Signals::new() })?;
+    let overlay = runtime.block_on(open(intent, &invocation.variables))?;
+    let ready = match overlay_fuse::prepare(overlay.clone(), &options(intent), runtime.handle().clone()) {
+        Err(error) if error.is_permission() => None,
+        ready => Some(ready?),
+    };
+    Ok(Opened { overlay, ready, runtime, signals })
 }
 
 impl Union {
-    /// Opens the layers and mounts. `variables` are for object stores.
-    pub(super) fn mount(intent: &Intent, variables: &[(String, String)], runtime: &Runtime) -> Result<Self> {
-        process::prepare();
-        let overlay = runtime.block_on(open(intent, variables))?;
-        let handle = runtime.handle().clone();
-        let mounted = overlay_fuse::mount(overlay.clone(), &intent.mountpoint, &options(intent), handle)?;
-        tracing::debug!(mountpoint = %intent.mountpoint.display(), layers = ?overlay.layer_labels(), "mounted");
-        Ok(Self { overlay, mounted })
-    }
-
     /// What unmounts it.
-    pub(super) fn unmounter(&self) -> Unmounter {
-        self.mounted.unmounter()
+    pub(super) fn unmounter(&self) -> Unmount {
+        Unmount::Union(self.mounted.unmounter(), self.left)
     }
 
     /// Waits for its end; returns what still holds the locks on the upper.

@@ -13,7 +13,7 @@ use crate::compat;
 use crate::failure::{Failure, Result};
 use crate::plan::Intent;
 use crate::process::Invocation;
-use crate::serve::Server;
+use crate::serve::{Server, Watched};
 
 /// What is added to a file of the bucket.
 const ADDED: &str = "plum,4\n";
@@ -37,7 +37,7 @@ fn play(scene: &Scene) -> Result<()> {
     let words = words(scene);
     introduce(scene, &words)?;
     let invocation = Invocation { args: Vec::new(), variables: scene.variables() };
-    let mut server = Server::union(&intent(&words)?, &invocation)?;
+    let mut server = Server::union(&intent(&words)?, &invocation, Watched::Foreground)?;
     server.heed_signals();
     let shown = show(&server, &before);
     let unmounted = server.unmounter().unmount();
