@@ -30,6 +30,8 @@ pub(crate) struct Source<'a> {
     pub(crate) target: Target<'a>,
     /// The content, where it is copied.
     pub(crate) data: Option<Arc<dyn File>>,
+    /// The mark of what it is copied from, if the copy is to have one.
+    pub(crate) origin: Option<Vec<u8>>,
 }
 
 /// Prepares the copy under `name` in `work`. Returns the copy's file if it is a regular one.
@@ -53,6 +55,9 @@ pub(crate) async fn stage(
     let SetAttr { uid, gid, mode, atime, mtime, .. } = SetAttr::copy_of(&source.attr);
     work.set_attr(Target::Child(name), &SetAttr { uid, gid, ..SetAttr::default() }).await?;
     copy_xattrs(source, work, name).await?;
+    if let Some(origin) = &source.origin {
+        or_without(work.set_mark(Target::Child(name), Mark::Origin, Some(origin)).await)?;
+    }
     // A file whose data is left out is one that is cut to nothing now.
     let mtime = if file.is_some() && data == Data::None { Some(SetTime::Now) } else { mtime };
     work.set_attr(Target::Child(name), &SetAttr { mode, atime, mtime, ..SetAttr::default() }).await?;
@@ -61,6 +66,14 @@ pub(crate) async fn stage(
         file.sync(true).await?;
     }
     Ok(file)
+}
+
+/// A mark that serves numbers alone may be missing where the layer has no place for it.
+pub(crate) fn or_without(marked: Result<()>) -> Result<()> {
+    match marked {
+        Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::NotPermitted) => Ok(()),
+        other => other,
+    }
 }
 
 /// Makes the bare object, closed to everybody until it is complete.

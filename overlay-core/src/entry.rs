@@ -38,12 +38,16 @@ pub struct Entry {
     pub redirect: Option<Vec<u8>>,
     /// A regular file whose data is in a layer below (`overlay.metacopy`).
     pub metacopy: bool,
+    /// What it was copied up from (`overlay.origin`).
+    pub origin: Option<Vec<u8>>,
+    /// A directory that holds copies (`overlay.impure`).
+    pub impure: bool,
 }
 
 impl Entry {
     /// An object without markers.
     pub fn plain(attr: Attr) -> Self {
-        Self { attr, opaque: false, redirect: None, metacopy: false }
+        Self { attr, opaque: false, redirect: None, metacopy: false, origin: None, impure: false }
     }
 }
 
@@ -59,11 +63,27 @@ pub enum Mark {
     Metacopy,
     /// On an empty regular file in a directory that holds such files: the name is deleted.
     Whiteout,
+    /// On a copy: the file handle of what it was copied from ([`FileId`]), or nothing where that had none.
+    Origin,
+    /// On a directory that holds copies.
+    Impure,
+}
+
+/// The persistent identity of an object: what `name_to_handle_at(2)` tells of it, and of which file system.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FileId {
+    /// The UUID of the file system; zeros where it has none.
+    pub fs: [u8; 16],
+    /// The type of the handle.
+    pub kind: u8,
+    /// The handle.
+    pub handle: Vec<u8>,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Opaque, Self::Redirect, Self::Metacopy, Self::Whiteout];
+    pub const ALL: [Self; 6] =
+        [Self::Opaque, Self::Redirect, Self::Metacopy, Self::Whiteout, Self::Origin, Self::Impure];
 }
 
 /// One row of a directory's listing.

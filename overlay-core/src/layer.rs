@@ -26,7 +26,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::attr::{Attr, Kind, SetAttr, StatFs};
-use crate::entry::{Found, ListEntry, Mark};
+use crate::entry::{FileId, Found, ListEntry, Mark};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::name::Name;
 
@@ -42,6 +42,12 @@ pub trait Layer: Send + Sync + 'static {
     /// Sizes of the layer. The default suits layers that cannot tell.
     async fn statfs(&self) -> Result<StatFs> {
         Ok(StatFs { bsize: 4096, namelen: 255, ..StatFs::default() })
+    }
+
+    /// The attributes of an object of the layer's file system by its identity. `None` if there is no such object, it is another
+    /// file system's, or the process may not ask; nothing but the inode numbers of copies depends on it.
+    async fn find(&self, _id: &FileId) -> Result<Option<Attr>> {
+        Ok(None)
     }
 
     /// Whether objects may carry POSIX ACLs or other xattrs. A mount whose layers have none saves the look-ups.
@@ -123,6 +129,11 @@ pub trait Dir: Send + Sync + 'static {
     /// The xattr keys of the object, the union's own markers left out.
     async fn xattr_keys(&self, _target: Target<'_>) -> Result<Vec<Vec<u8>>> {
         Ok(Vec::new())
+    }
+
+    /// An identity that outlasts a mount, for layers that have such. Copies are marked with it.
+    async fn id(&self, _target: Target<'_>) -> Result<Option<FileId>> {
+        Ok(None)
     }
 
     /// The inode flags of `FS_IOC_GETFLAGS`; `NotTty` where the layer has none.

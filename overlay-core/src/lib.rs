@@ -20,7 +20,7 @@ pub mod spec;
 pub mod stack;
 
 pub use attr::{Attr, SetAttr, SetTime, StatFs, Time};
-pub use entry::{Entry, Found, ListEntry, Mark};
+pub use entry::{Entry, FileId, Found, ListEntry, Mark};
 pub use error::{Error, Result};
 pub use layer::{Dir, File, Layer, Node, Target, UpperDir, UpperFile, UpperLayer, UpperNode};
 pub use name::Name;

@@ -5,7 +5,8 @@ mod common;
 
 use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirEntryExt, FileExt, MetadataExt, PermissionsExt};
+use std::path::PathBuf;
 
 use common::{Union, names};
 
@@ -52,6 +53,39 @@ fn a_tree_is_made_moved_and_removed() {
     assert_eq!(names(&u.mnt("")), [""; 0]);
     u.remount();
     assert_eq!(names(&u.mnt("")), [""; 0]);
+}
+
+#[test]
+fn a_number_stays_over_copy_up_rename_and_every_mount() {
+    needs_fuse!();
+    let mut u = Union::new(2);
+    u.options.metacopy = true;
+    u.put("l0/d/f", "content");
+    u.put("l1/d/g", "content");
+    u.put("l1/e/h", "");
+    std::os::unix::fs::symlink("f", u.at("l0/d/link")).unwrap();
+    u.mount();
+    let number = |path: PathBuf| fs::symlink_metadata(path).unwrap().ino();
+    let paths = ["d", "d/f", "d/g", "e", "d/link"];
+    let before = paths.map(|path| number(u.mnt(path)));
+    fs::write(u.mnt("d/f"), "changed").unwrap();
+    fs::set_permissions(u.mnt("d/g"), fs::Permissions::from_mode(0o600)).unwrap();
+    std::os::unix::fs::lchown(u.mnt("d/link"), Some(7), None).unwrap();
+    fs::rename(u.mnt("e"), u.mnt("d/e")).unwrap();
+    fs::rename(u.mnt("d/g"), u.mnt("g")).unwrap();
+    fs::write(u.mnt("d/g"), "another").unwrap();
+    fs::rename(u.mnt("d"), u.mnt("moved")).unwrap();
+    let after = ["moved", "moved/f", "g", "moved/e", "moved/link"];
+    for mount in ["the same", "the next", "the one after"] {
+        assert_eq!(after.map(|path| number(u.mnt(path))), before, "{mount}");
+        u.remount();
+        for dir in ["", "moved"] {
+            for entry in fs::read_dir(u.mnt(dir)).unwrap() {
+                let entry = entry.unwrap();
+                assert_eq!(entry.ino(), number(entry.path()), "{:?}", entry.path());
+            }
+        }
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::faults::Faults;
 use crate::attr::{Attr, SetAttr, StatFs};
-use crate::entry::{Found, ListEntry, Mark};
+use crate::entry::{FileId, Found, ListEntry, Mark};
 use crate::error::Result;
 use crate::layer::{
     Allocate, Dir, File, Layer, Make, Node, Rename, Seek, SetXattr, Target, UpperDir, UpperFile, UpperLayer,
@@ -49,6 +49,11 @@ impl<T: Layer + ?Sized> Layer for Faulty<T> {
     async fn statfs(&self) -> Result<StatFs> {
         self.faults.pass("statfs", None)?;
         self.inner.statfs().await
+    }
+
+    async fn find(&self, id: &FileId) -> Result<Option<Attr>> {
+        self.faults.pass("find", None)?;
+        self.inner.find(id).await
     }
 
     fn has_xattrs(&self) -> bool {
@@ -109,6 +114,11 @@ impl<T: Dir + ?Sized> Dir for Faulty<T> {
     async fn xattr_keys(&self, target: Target<'_>) -> Result<Vec<Vec<u8>>> {
         self.faults.pass("xattr_keys", target.name())?;
         self.inner.xattr_keys(target).await
+    }
+
+    async fn id(&self, target: Target<'_>) -> Result<Option<FileId>> {
+        self.faults.pass("id", target.name())?;
+        self.inner.id(target).await
     }
 
     async fn flags(&self, target: Target<'_>) -> Result<u32> {

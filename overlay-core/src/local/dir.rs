@@ -12,7 +12,7 @@ use super::file::{LocalFile, LocalNode};
 use super::sys::{self, Sys};
 use super::tree::{Tree, is_whiteout, relative};
 use crate::attr::{Attr, Kind, SetAttr, Time};
-use crate::entry::{Found, ListEntry, Mark};
+use crate::entry::{FileId, Found, ListEntry, Mark};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::layer::{Dir, File, Make, Rename, SetXattr, Target, UpperDir, UpperFile, UpperNode};
 use crate::marker::kernel::OPAQUE;
@@ -194,6 +194,16 @@ impl LocalDir {
         Ok(attr.and_then(|attr| self.tree.known((attr.dev, attr.ino))))
     }
 
+    /// The attributes of an object of this file system by its identity.
+    pub(super) fn find(&self, id: &FileId) -> Result<Option<Attr>> {
+        let Some((root, fs)) = self.tree.fs(self.fd()?.as_fd()) else { return Ok(None) };
+        if *fs != id.fs {
+            return Ok(None);
+        }
+        let found = sys::open_handle(root.as_fd(), id.kind, &id.handle);
+        Ok(found.and_then(|fd| sys::stat(fd.as_fd(), b"")).ok())
+    }
+
     fn set_mode(&self, target: Target<'_>, mode: u32) -> Result<()> {
         match target.name() {
             None => self.with("chmod", None, |dir| sys::chmod(dir, mode)),
@@ -296,6 +306,14 @@ impl Dir for LocalDir {
     async fn xattr_keys(&self, target: Target<'_>) -> Result<Vec<Vec<u8>>> {
         let keys = self.with("listxattr", target.name(), |dir| sys::xattr_keys(dir, relative(target)))?;
         Ok(self.tree.visible(keys))
+    }
+
+    async fn id(&self, target: Target<'_>) -> Result<Option<FileId>> {
+        let fd = self.fd()?;
+        let Some((_, fs)) = self.tree.fs(fd.as_fd()) else { return Ok(None) };
+        let told = sys::handle(fd.as_fd(), relative(target));
+        let told = told.map_err(|e| self.tree.fail(e, "name_to_handle", target.name()))?;
+        Ok(told.map(|(kind, handle)| FileId { fs: *fs, kind, handle }))
     }
 
     async fn flags(&self, target: Target<'_>) -> Result<u32> {

@@ -16,7 +16,8 @@ use async_trait::async_trait;
 pub use budget::FdBudget;
 pub use upper::LocalUpper;
 
-use crate::attr::StatFs;
+use crate::attr::{Attr, StatFs};
+use crate::entry::FileId;
 use crate::error::{Error, Kind, Result};
 use crate::layer::{Dir, Layer};
 use crate::marker::kernel::Namespace;
@@ -85,6 +86,10 @@ impl Layer for LocalLayer {
 
     async fn statfs(&self) -> Result<StatFs> {
         sys::statfs(self.root.fd()?.as_fd()).map_err(|errno| self.tree.fail(errno, "statfs", None))
+    }
+
+    async fn find(&self, id: &FileId) -> Result<Option<Attr>> {
+        self.root.find(id)
     }
 
     fn has_xattrs(&self) -> bool {

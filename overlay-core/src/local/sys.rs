@@ -6,7 +6,7 @@
 
 use std::io::Write as _;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{
@@ -127,7 +127,7 @@ pub(super) struct Row {
 
 /// Reads a whole directory, `.` and `..` left out.
 pub(super) fn list(dir: BorrowedFd<'_>) -> Sys<Vec<Row>> {
-    let fd = reopen(dir, OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let fd = reopen_dir(dir)?;
     let mut buffer = [MaybeUninit::uninit(); 32 << 10];
     let mut raw = RawDir::new(fd, &mut buffer);
     let mut rows = Vec::new();
@@ -315,11 +315,11 @@ pub(super) fn sync(fd: BorrowedFd<'_>, attributes: bool) -> Sys<()> {
 
 /// Writes the directory that `dir` names to stable storage.
 pub(super) fn sync_dir(dir: BorrowedFd<'_>) -> Sys<()> {
-    fs::fsync(reopen(dir, OFlags::RDONLY | OFlags::DIRECTORY)?)
+    fs::fsync(reopen_dir(dir)?)
 }
 
 pub(super) fn sync_fs(dir: BorrowedFd<'_>) -> Sys<()> {
-    fs::syncfs(reopen(dir, OFlags::RDONLY | OFlags::DIRECTORY)?)
+    fs::syncfs(reopen_dir(dir)?)
 }
 
 pub(super) fn statfs(dir: BorrowedFd<'_>) -> Sys<StatFs> {
@@ -337,7 +337,7 @@ pub(super) fn statfs(dir: BorrowedFd<'_>) -> Sys<StatFs> {
 
 /// Takes the lock of a directory for as long as the descriptor returned is open; `None` if another holds it.
 pub(super) fn lock(dir: BorrowedFd<'_>) -> Sys<Option<OwnedFd>> {
-    let fd = reopen(dir, OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let fd = reopen_dir(dir)?;
     match fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(fd)),
         Err(Errno::WOULDBLOCK) => Ok(None),
@@ -460,6 +460,97 @@ pub(super) fn is_masked() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let umask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
     umask.and_then(|octal| u32::from_str_radix(octal.trim(), 8).ok()) != Some(0)
+}
+
+/// The longest file handle (`MAX_HANDLE_SZ`).
+const HANDLE_MAX: usize = 128;
+
+/// `struct file_handle` with room for any handle.
+#[repr(C)]
+struct RawHandle {
+    len: std::ffi::c_uint,
+    kind: std::ffi::c_int,
+    bytes: [u8; HANDLE_MAX],
+}
+
+// rustix has neither call; every C library of Linux has both.
+unsafe extern "C" {
+    fn name_to_handle_at(
+        dir: std::ffi::c_int,
+        name: *const std::ffi::c_char,
+        handle: *mut RawHandle,
+        mount: *mut std::ffi::c_int,
+        flags: std::ffi::c_int,
+    ) -> std::ffi::c_int;
+    fn open_by_handle_at(
+        mount: std::ffi::c_int,
+        handle: *mut RawHandle,
+        flags: std::ffi::c_int,
+    ) -> std::ffi::c_int;
+}
+
+fn last_errno() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+/// The type and bytes of the file handle of a child (an empty name: of what the descriptor names). `None` where the file
+/// system has no handles.
+pub(super) fn handle(dir: BorrowedFd<'_>, name: &[u8]) -> Sys<Option<(u8, Vec<u8>)>> {
+    let name = std::ffi::CString::new(name).map_err(|_| Errno::INVAL)?;
+    let mut raw = RawHandle { len: HANDLE_MAX as std::ffi::c_uint, kind: 0, bytes: [0; HANDLE_MAX] };
+    let mut mount = 0;
+    let flags = if name.is_empty() { AtFlags::EMPTY_PATH } else { AtFlags::empty() };
+    // SAFETY: the name ends in NUL, the handle has the room that `len` says, and both outlive the call.
+    let done = unsafe {
+        name_to_handle_at(
+            dir.as_raw_fd(),
+            name.as_ptr(),
+            &raw mut raw,
+            &raw mut mount,
+            flags.bits() as std::ffi::c_int,
+        )
+    };
+    if done != 0 {
+        return match last_errno() {
+            Errno::OPNOTSUPP | Errno::OVERFLOW => Ok(None),
+            errno => Err(errno),
+        };
+    }
+    let bytes = raw.bytes.get(..raw.len as usize).ok_or(Errno::OVERFLOW)?;
+    Ok(u8::try_from(raw.kind).ok().map(|kind| (kind, bytes.to_vec())))
+}
+
+/// Opens the directory that a descriptor names once more, for reading.
+pub(super) fn reopen_dir(dir: BorrowedFd<'_>) -> Sys<OwnedFd> {
+    reopen(dir, OFlags::RDONLY | OFlags::DIRECTORY)
+}
+
+/// Opens what a file handle means for naming it. Needs CAP_DAC_READ_SEARCH; `mount` must be open for reading.
+pub(super) fn open_handle(mount: BorrowedFd<'_>, kind: u8, handle: &[u8]) -> Sys<OwnedFd> {
+    let mut bytes = [0; HANDLE_MAX];
+    bytes.get_mut(..handle.len()).ok_or(Errno::OVERFLOW)?.copy_from_slice(handle);
+    let mut raw = RawHandle { len: handle.len() as std::ffi::c_uint, kind: kind.into(), bytes };
+    let flags = (OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC).bits() as std::ffi::c_int;
+    // SAFETY: the handle has at least `len` bytes and outlives the call.
+    let fd = unsafe { open_by_handle_at(mount.as_raw_fd(), &raw mut raw, flags) };
+    if fd < 0 {
+        return Err(last_errno());
+    }
+    // SAFETY: the call has just opened it, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The UUID of the file system (`FS_IOC_GETFSUUID`, Linux 6.9); zeros where it has none.
+pub(super) fn fs_uuid(fd: BorrowedFd<'_>) -> [u8; 16] {
+    #[repr(C)]
+    struct Uuid {
+        len: u8,
+        bytes: [u8; 16],
+    }
+    const OPCODE: rustix::ioctl::Opcode = rustix::ioctl::opcode::read::<Uuid>(0x15, 0);
+    // SAFETY: the ioctl fills a `struct fsuuid2`, which is what `Uuid` is.
+    let told = unsafe { rustix::ioctl::ioctl(fd, rustix::ioctl::Getter::<OPCODE, Uuid>::new()) };
+    told.ok().filter(|uuid| uuid.len == 16).map_or([0; 16], |uuid| uuid.bytes)
 }
 
 /// The identity of the mount that a descriptor lies on, where the kernel tells (Linux 5.8).

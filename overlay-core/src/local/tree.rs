@@ -1,8 +1,8 @@
 //! What the directories of one local layer share, and the small decisions that depend on it.
 
 use std::collections::HashMap;
-use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, Weak};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use rustix::io::Errno;
 
@@ -28,6 +28,8 @@ pub(super) struct Tree {
     pub(super) beneath: bool,
     /// Whether the process's umask takes bits from the modes of new objects.
     pub(super) masked: bool,
+    /// The root, open for reading, and the UUID of its file system; once somebody asked.
+    pub(super) fs: OnceLock<Option<(OwnedFd, [u8; 16])>>,
     /// One handle a directory, by (dev, ino), so that a rename finds the handles it moves. Unused by lowers.
     pub(super) dirs: Option<Mutex<Handles>>,
 }
@@ -44,6 +46,7 @@ impl Tree {
             namespace: options.namespace,
             fuse_overlayfs: options.fuse_overlayfs,
             beneath,
+            fs: OnceLock::new(),
             masked: is_upper && sys::is_masked(),
             dirs: is_upper.then(Mutex::default),
         })
@@ -69,7 +72,8 @@ impl Tree {
         if is_whiteout(&attr) {
             return Ok(Found::Whiteout);
         }
-        if !matches!(attr.kind, Kind::File | Kind::Dir) {
+        // Other objects have no marks but the origin of a copy.
+        if !matches!(attr.kind, Kind::File | Kind::Dir) && self.dirs.is_none() {
             return Ok(Found::plain(attr));
         }
         let dir = dir.as_fd();
@@ -104,6 +108,16 @@ impl Tree {
         let key = self.namespace.key(Mark::Opaque);
         let value = sys::xattr(dir.as_fd(), b"", key.as_bytes());
         Ok(value.map_err(|e| self.fail(e, "getxattr", None))?.as_deref() == Some(HOLDS_WHITEOUTS))
+    }
+
+    /// The root, open for reading, and the UUID of its file system.
+    pub(super) fn fs(&self, root: BorrowedFd<'_>) -> Option<&(OwnedFd, [u8; 16])> {
+        let open = || {
+            let fd = sys::reopen_dir(root).ok()?;
+            let uuid = sys::fs_uuid(fd.as_fd());
+            Some((fd, uuid))
+        };
+        self.fs.get_or_init(open).as_ref()
     }
 
     /// The xattr keys that users see.
@@ -148,8 +162,10 @@ fn apply(entry: &mut Entry, mark: Mark, value: Vec<u8>) {
     match mark {
         Mark::Opaque => entry.opaque = is_dir && value == OPAQUE,
         Mark::Redirect => entry.redirect = Some(value),
-        Mark::Metacopy => entry.metacopy = !is_dir,
+        Mark::Metacopy => entry.metacopy = entry.attr.kind == Kind::File,
         Mark::Whiteout => {}
+        Mark::Origin => entry.origin = Some(value),
+        Mark::Impure => entry.impure = is_dir,
     }
 }
 

@@ -12,7 +12,8 @@ use rustix::io::Errno;
 use super::dir::LocalDir;
 use super::tree::Tree;
 use super::{LocalLayer, LocalOptions, private, sys};
-use crate::attr::StatFs;
+use crate::attr::{Attr, StatFs};
+use crate::entry::FileId;
 use crate::error::{Error, Kind, Result};
 use crate::layer::{Dir, Layer, SetXattr, UpperDir, UpperLayer};
 use crate::marker::kernel::Namespace;
@@ -222,6 +223,10 @@ impl Layer for LocalUpper {
     async fn statfs(&self) -> Result<StatFs> {
         self.layer.statfs().await
     }
+    async fn find(&self, id: &FileId) -> Result<Option<Attr>> {
+        self.layer.find(id).await
+    }
+
     fn has_xattrs(&self) -> bool {
         self.layer.has_xattrs()
     }

@@ -3,7 +3,7 @@
 //! Format: `Documentation/filesystems/overlayfs.rst` of Linux, sections "whiteouts and opaque directories",
 //! "redirect", "metacopy" and "nesting overlayfs mounts".
 
-use crate::entry::Mark;
+use crate::entry::{FileId, Mark};
 
 /// Where the kernel keeps its marks: `trusted.overlay.` by default, `user.overlay.` with the mount option
 /// `userxattr` (the only choice without CAP_SYS_ADMIN in the initial user namespace).
@@ -64,6 +64,8 @@ fn key_of(mark: Mark) -> &'static str {
         Mark::Redirect => "redirect",
         Mark::Metacopy => "metacopy",
         Mark::Whiteout => "whiteout",
+        Mark::Origin => "origin",
+        Mark::Impure => "impure",
     }
 }
 
@@ -75,6 +77,39 @@ pub const HOLDS_WHITEOUTS: &[u8] = b"x";
 
 /// The opaque mark of fuse-overlayfs, honoured in layers that are declared `oci`.
 pub const FUSE_OVERLAYFS_OPAQUE: &str = "user.fuseoverlayfs.opaque";
+
+/// The value of `impure`.
+pub const IMPURE: &[u8] = b"y";
+
+/// What an `origin` begins with: version, magic number.
+const ORIGIN: [u8; 2] = [0, 0xfb];
+
+/// Flags of an origin: numbers are big-endian; the order does not matter.
+const BIG_ENDIAN: u8 = 1;
+const ANY_ENDIAN: u8 = 2;
+
+/// The bytes of an origin before the handle: [`ORIGIN`], length, flags, type, UUID.
+const HEADER: usize = 5 + 16;
+
+/// The value of `origin` for what an object was copied from; empty where that has no identity.
+pub fn origin(id: Option<&FileId>) -> Vec<u8> {
+    let Some(id) = id else { return Vec::new() };
+    let Ok(len) = u8::try_from(HEADER + id.handle.len()) else { return Vec::new() };
+    let flags = if cfg!(target_endian = "big") { BIG_ENDIAN } else { 0 };
+    [&ORIGIN[..], &[len, flags, id.kind], &id.fs, &id.handle].concat()
+}
+
+/// What a value of `origin` says. `None` if it says nothing, or nothing that this machine understands.
+pub fn parse_origin(value: &[u8]) -> Option<FileId> {
+    let (header, handle) = value.split_at_checked(HEADER)?;
+    let foreign = header[3] & BIG_ENDIAN != 0 && cfg!(target_endian = "little")
+        || header[3] & BIG_ENDIAN == 0 && cfg!(target_endian = "big");
+    let known = header[..2] == ORIGIN && usize::from(header[2]) == value.len();
+    if !known || foreign && header[3] & ANY_ENDIAN == 0 {
+        return None;
+    }
+    Some(FileId { fs: header[5..].try_into().ok()?, kind: header[4], handle: handle.to_vec() })
+}
 
 #[cfg(test)]
 mod tests {
@@ -105,6 +140,19 @@ mod tests {
         assert_eq!(Namespace::User.key(Mark::Opaque), "user.overlay.opaque");
         assert_eq!(Namespace::User.mark(b"user.overlay.metacopy"), Some(Mark::Metacopy));
         assert_eq!(Namespace::User.mark(b"trusted.overlay.metacopy"), None);
-        assert_eq!(Namespace::Trusted.mark(b"trusted.overlay.origin"), None);
+        assert_eq!(Namespace::Trusted.mark(b"trusted.overlay.uuid"), None);
+    }
+
+    #[test]
+    fn an_origin_is_what_the_kernel_writes() {
+        // Seen on a file that the kernel's overlayfs (6.18) copied up, on ext4 without a UUID.
+        let value = b"\x00\xfb\x1d\x00\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x50\xe0\x98\x00\x78\x5f\xfb\x89";
+        let id = parse_origin(value).unwrap();
+        assert_eq!((id.fs, id.kind, &id.handle[..4]), ([0; 16], 1, &b"\x50\xe0\x98\x00"[..]));
+        assert_eq!(origin(Some(&id)), value);
+        assert_eq!(origin(None), b"");
+        for bad in [&b""[..], b"x", &value[..20], &value[..28], &[&b"\x01"[..], &value[1..]].concat()] {
+            assert_eq!(parse_origin(bad), None);
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::attr::{Attr, StatFs};
-use crate::entry::{Found, ListEntry};
+use crate::entry::{FileId, Found, ListEntry};
 use crate::error::{Error, Kind, Result};
 use crate::layer::{Dir, File, Layer, Target};
 use crate::name::Name;
@@ -53,6 +53,10 @@ impl Layer for OciMarkers {
 
     async fn statfs(&self) -> Result<StatFs> {
         self.inner.statfs().await
+    }
+
+    async fn find(&self, id: &FileId) -> Result<Option<Attr>> {
+        self.inner.find(id).await
     }
 
     fn has_xattrs(&self) -> bool {
@@ -137,6 +141,10 @@ impl Dir for OciDir {
 
     async fn xattr_keys(&self, target: Target<'_>) -> Result<Vec<Vec<u8>>> {
         self.0.xattr_keys(visible_target(target, "listxattr")?).await
+    }
+
+    async fn id(&self, target: Target<'_>) -> Result<Option<FileId>> {
+        self.0.id(visible_target(target, "name_to_handle")?).await
     }
 
     async fn flags(&self, target: Target<'_>) -> Result<u32> {

@@ -129,6 +129,8 @@ impl Inode {
                 opaque: self.is_dir() && mark(Mark::Opaque).is_some(),
                 redirect: mark(Mark::Redirect),
                 metacopy: !self.is_dir() && mark(Mark::Metacopy).is_some(),
+                origin: mark(Mark::Origin),
+                impure: self.is_dir() && mark(Mark::Impure).is_some(),
             }),
             _ => Found::plain(self.attr(ino)),
         }

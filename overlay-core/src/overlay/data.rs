@@ -8,7 +8,7 @@ use super::up::nothing_happened;
 use super::{Overlay, stale};
 use crate::attr::{Attr, Kind, SetAttr};
 use crate::copy_up::{Data, Source, copy_data, stage};
-use crate::entry::Mark;
+use crate::entry::{Entry, Found, Mark};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::layer::{Dir, File, Layer, Rename, SetXattr, Target, UpperDir};
 use crate::name::Name;
@@ -25,9 +25,10 @@ impl Overlay {
         let _place = inode.lock.write().await;
         let place = self.changeable(inode, "copy-up")?;
         if let (UpperPlace::Child(dir, name), Data::None) = (&place, data) {
-            let attr = dir.stat(name).await?.ok_or_else(|| stale("copy-up").at(name))?;
-            if attr.nlink == 1 {
-                return self.put_empty(inode, dir.as_ref(), name, attr).await.map(|()| true);
+            let entry = dir.lookup(name).await?.and_then(Found::entry);
+            let entry = entry.ok_or_else(|| stale("copy-up").at(name))?;
+            if entry.attr.nlink == 1 {
+                return self.put_empty(inode, dir.as_ref(), name, entry).await.map(|()| true);
             }
         }
         let file = match &place {
@@ -57,9 +58,15 @@ impl Overlay {
 
     /// Puts an empty file in the place of one that lacks its data and is to be cut to nothing: neither without its mark
     /// nor without its size may it be seen as it is.
-    async fn put_empty(&self, inode: &Inode, dir: &dyn UpperDir, name: &Name, attr: Attr) -> Result<()> {
-        let source =
-            Source { attr: attr.clone(), dir: dir as &dyn Dir, target: Target::Child(name), data: None };
+    async fn put_empty(&self, inode: &Inode, dir: &dyn UpperDir, name: &Name, entry: Entry) -> Result<()> {
+        let Entry { attr, origin, .. } = entry;
+        let source = Source {
+            attr: attr.clone(),
+            dir: dir as &dyn Dir,
+            target: Target::Child(name),
+            data: None,
+            origin,
+        };
         let staged = self.staged("copy-up")?;
         let made = stage(&source, staged.work.as_ref(), &staged.name, Data::None, false).await;
         let file = staged.check(made).await?;

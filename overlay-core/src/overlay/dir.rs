@@ -88,6 +88,8 @@ impl Overlay {
     async fn merged_rows(&self, dir: &Inode, rows: &mut Vec<DirRow>) -> Result<()> {
         let mut fold = Fold::default();
         let mut dev = 0;
+        let impure = dir.state().impure != Some(false);
+        let upper = dir.upper_dir().filter(|_| impure);
         for (layer, handle) in layers(dir) {
             if layer == UPPER {
                 dev = handle.attr().await?.dev;
@@ -96,6 +98,9 @@ impl Overlay {
         }
         for row in fold.rows() {
             let live = self.table.child(dir.ino, &row.name).map(|inode| inode.ino);
+            if let (None, Some(upper)) = (live, upper.as_ref().filter(|_| row.layer == UPPER)) {
+                self.recall_name(upper.as_ref(), &row.name).await?;
+            }
             let ino = live.unwrap_or_else(|| self.table.derive(row.layer, row.ino, dev));
             rows.push(DirRow { name: Some(row.name), ino, kind: row.kind });
         }

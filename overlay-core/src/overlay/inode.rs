@@ -51,6 +51,10 @@ pub(super) struct State {
     /// The upper file of an inode that was copied up while it was open, until the last handle is closed: handles
     /// opened on the lower read from it.
     pub(super) copied: Option<Arc<dyn UpperFile>>,
+    /// The upper is a copy that is marked with its origin.
+    pub(super) origin: bool,
+    /// Whether the upper directory is marked as holding such copies; `None` where nobody asked.
+    pub(super) impure: Option<bool>,
     /// The upper's (device, inode) of an object that was copied up, under which its number is remembered.
     pub(super) copied_id: Option<(u64, u64)>,
     /// The upper's (device, inode) of an object that is known to have several names.

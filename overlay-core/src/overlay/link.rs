@@ -33,6 +33,7 @@ impl Overlay {
         if inode.state().metacopy {
             self.redirect(&inode, (&holder, from.as_ref(), &old), true).await?;
         }
+        self.arrive_impure(Some(&inode), &parent, to.as_ref()).await?;
         match how {
             Creation::Free => from.link(&old, to.as_ref(), name).await?,
             Creation::OverWhiteout => self.link_over_whiteout(from.as_ref(), &old, to.as_ref(), name).await?,

@@ -164,6 +164,9 @@ impl Overlay {
         }
         state.lowers = lowers.into_iter().chain(data).collect();
         if top.layer == UPPER {
+            self.recall(&top.entry).await?;
+            state.origin = top.entry.origin.is_some();
+            state.impure = Some(top.entry.impure);
             state.metacopy = top.entry.metacopy;
             let read = top.entry.metacopy || top.entry.attr.is_dir() && !top.entry.opaque;
             state.redirect = top.entry.redirect.as_deref().filter(|_| read).map(Into::into);
@@ -195,13 +198,14 @@ impl Overlay {
         attr: &Attr,
         dir: Option<Arc<dyn UpperDir>>,
     ) -> Arc<Inode> {
+        let impure = dir.is_some().then_some(false);
         let upper = dir.map_or(Upper::Named, Upper::Dir);
         // Whatever the name stood for is gone by now.
         self.table.remove_name(parent.ino, name);
         self.enter(
             parent,
             name,
-            Built { attr: attr.clone(), layer: UPPER, state: State { upper, ..State::default() } },
+            Built { attr: attr.clone(), layer: UPPER, state: State { upper, impure, ..State::default() } },
         )
     }
 }

@@ -11,6 +11,7 @@ mod inode;
 mod io;
 mod link;
 mod lookup;
+mod origin;
 mod reach;
 mod redirect;
 mod refresh;
@@ -99,7 +100,8 @@ impl Overlay {
         }
         let roots: Arc<[Lower]> = lowers.into();
         let state = State { upper, lowers: roots.clone(), ..State::default() };
-        let table = Table::new(Arc::new(Inode::new(ROOT, Kind::Dir, state)));
+        let spaces = spaces(&state).await?;
+        let table = Table::new(Arc::new(Inode::new(ROOT, Kind::Dir, state)), spaces);
         Ok(Arc::new(Self {
             stack,
             options,
@@ -219,6 +221,22 @@ impl Overlay {
         }
         attr
     }
+}
+
+/// For each layer (0 is the upper) the first one on the same file system.
+async fn spaces(roots: &State) -> Result<Vec<usize>> {
+    let mut devices = vec![match &roots.upper {
+        Upper::Dir(dir) => dir.attr().await?.dev,
+        _ => 0,
+    }];
+    for lower in roots.lowers.iter() {
+        devices.push(if let Lower::Dir(_, dir) = lower { dir.attr().await?.dev } else { 0 });
+    }
+    let first = |(at, dev): (usize, &u64)| match dev {
+        0 => at,
+        dev => devices.iter().position(|other| other == dev).unwrap_or(at),
+    };
+    Ok(devices.iter().enumerate().map(first).collect())
 }
 
 fn stale(op: &'static str) -> Error {

@@ -213,6 +213,10 @@ impl Overlay {
         if mode == RenameMode::Exchange {
             self.redirect_spot(target, plan.redirect_target, moves).await?;
         }
+        self.arrive_impure(source.inode(), target.parent, target.dir.as_ref()).await?;
+        if mode == RenameMode::Exchange {
+            self.arrive_impure(target.inode(), source.parent, source.dir.as_ref()).await?;
+        }
         if plan.clear_target {
             self.put_bare_dir(target).await?;
         }
@@ -267,8 +271,13 @@ impl Overlay {
     async fn put_bare_dir(&self, spot: &Spot<'_>) -> Result<()> {
         let Some(inode) = spot.inode() else { return Ok(()) };
         let old = self.upper_of(inode, "rename")?;
-        let source =
-            Source { attr: old.attr().await?, dir: old.as_ref(), target: Target::Itself, data: None };
+        let source = Source {
+            attr: old.attr().await?,
+            dir: old.as_ref(),
+            target: Target::Itself,
+            data: None,
+            origin: None,
+        };
         let staged = self.staged("rename")?;
         let bare = self.bare_copy(&source, &staged).await;
         let bare = staged.check(bare).await?;
@@ -279,6 +288,7 @@ impl Overlay {
             // Even if the rename fails now: the whiteouts that hid what lies below are gone, and the mark does it.
             state.lowers = [].into();
             state.redirect = None;
+            (state.origin, state.impure) = (false, Some(false));
         }
         Ok(())
     }

@@ -19,24 +19,26 @@ pub(super) struct Table {
     names: DashMap<(Ino, Name), Arc<Inode>>,
     /// Upper objects that are known to have, or to get, several names: by device and inode number.
     links: DashMap<(u64, u64), Arc<Inode>>,
-    /// The numbers of objects that were copied up during this mount, which they keep.
+    /// The numbers of copies, which they have from what they were copied from.
     copied: DashMap<(u64, u64), Ino>,
     spare: AtomicU64,
+    /// For each layer the first one on the same file system: they share its numbers.
+    spaces: Vec<usize>,
 }
 
 /// Numbers from here on are given to objects whose own number is taken or does not fit.
 const SPARE: Ino = 1 << 63;
 
-/// Bits of a number that the layer's own inode number may use; the layer's index stands above them.
+/// Bits of a number that the layer's own inode number may use; the index of the file system stands above them.
 const INO_BITS: u32 = 47;
 
 impl Table {
-    pub(super) fn new(root: Arc<Inode>) -> Self {
+    pub(super) fn new(root: Arc<Inode>, spaces: Vec<usize>) -> Self {
         root.lookups.store(1, Ordering::SeqCst);
         let inodes = DashMap::new();
         inodes.insert(ROOT, root);
         let (names, links, copied) = (DashMap::new(), DashMap::new(), DashMap::new());
-        Self { inodes, names, links, copied, spare: AtomicU64::new(SPARE) }
+        Self { inodes, names, links, copied, spare: AtomicU64::new(SPARE), spaces }
     }
 
     /// The inode of a number.
@@ -180,10 +182,12 @@ impl Table {
         {
             return *ino;
         }
-        self.derive_plain(layer, attr_ino)
+        self.number_in(layer, attr_ino)
     }
 
-    fn derive_plain(&self, layer: usize, attr_ino: u64) -> Ino {
+    /// As [`Table::derive`] for what was not copied up.
+    pub(super) fn number_in(&self, layer: usize, attr_ino: u64) -> Ino {
+        let layer = self.spaces.get(layer).copied().unwrap_or(layer);
         if attr_ino >> INO_BITS == 0 {
             ((layer as Ino) << INO_BITS) + attr_ino + ROOT
         } else {
@@ -198,7 +202,7 @@ impl Table {
         self.copied.insert((upper.dev, upper.ino), ino);
     }
 
-    /// Whether an upper object was copied up during this mount, and so has a number that is remembered.
+    /// Whether an upper object is a copy whose number is remembered.
     pub(super) fn was_copied(&self, id: (u64, u64)) -> bool {
         self.copied.contains_key(&id)
     }

@@ -57,11 +57,13 @@ impl Overlay {
         let is_file = attr.kind == Kind::File;
         let data = if data == Data::Below && !(is_file && self.can_leave_data()) { Data::Full } else { data };
         let content = if is_file && data == Data::Full { Some(self.lower_file(inode).await?) } else { None };
-        let source = Source { attr, dir: dir.as_ref(), target, data: content };
+        let origin = self.origin_of(dir.as_ref(), target, &attr).await?;
+        let is_marked = origin.is_some();
+        let source = Source { attr, dir: dir.as_ref(), target, data: content, origin };
         let staged = self.staged("copy-up")?;
         let made = stage(&source, staged.work.as_ref(), &staged.name, data, !self.options.volatile).await;
         let file = staged.check(made).await?;
-        let copy = Copy { file, lacks_data: data == Data::Below };
+        let copy = Copy { file, lacks_data: data == Data::Below, is_marked };
         self.publish(inode, staged, copy).await.map(|()| true)
     }
 
@@ -73,6 +75,8 @@ impl Overlay {
             Some((parent, name)) => {
                 let up = parent.upper_dir().ok_or_else(|| stale("copy-up"));
                 let up = staged.check(up).await?;
+                let marked = self.mark_impure(&parent, up.as_ref()).await;
+                staged.check(marked).await?;
                 self.publish_named(inode, staged, made, up, &name).await
             }
         }
@@ -104,6 +108,8 @@ impl Overlay {
             state.upper = upper;
             state.copied_id = Some((copy.dev, copy.ino));
             state.metacopy = made.lacks_data;
+            state.origin = made.is_marked;
+            state.impure = (inode.kind == Kind::Dir).then_some(false);
             state.copied = made.file_with_data().filter(|_| inode.is_open());
         }
         nothing_happened(parent.as_ref(), name, &before).await;
@@ -135,6 +141,8 @@ struct Copy {
     /// It, if it is a regular file.
     file: Option<Arc<dyn UpperFile>>,
     lacks_data: bool,
+    /// It is marked with its origin.
+    is_marked: bool,
 }
 
 impl Copy {

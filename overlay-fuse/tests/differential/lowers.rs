@@ -204,7 +204,8 @@ fn place(root: &Path, item: &Build) -> std::io::Result<()> {
             if *dir {
                 fs::create_dir(&full)?;
             } else {
-                fs::File::create_new(&full)?.set_len(10)?;
+                // As long as any: past its length the kernel reads on in the data, and the FUSE client does not.
+                fs::File::create_new(&full)?.set_len(10000)?;
                 lsetxattr(&full, "trusted.overlay.metacopy", b"", XattrFlags::empty())?;
             }
             match redirect {

@@ -185,6 +185,12 @@ impl Pair {
         }
         let at = |name: &str| self.union.at(name);
         let (kernel, ours) = (marks(&at("kupper")), marks(&at("upper")));
+        if let Some(path) = ours.keys().filter_map(|mark| mark.strip_suffix(" origin")).find(|path| {
+            let above = at("upper").join(path).parent().unwrap().to_owned();
+            xattr_value(&above, "trusted.overlay.impure").is_err()
+        }) {
+            return Some(format!("{path} is a copy in a directory that is not marked as impure"));
+        }
         if kernel != ours {
             return Some(format!("the marks differ:\n  kernel {kernel:?}\n  ours   {ours:?}"));
         }
@@ -207,7 +213,7 @@ fn marks(layer: &Path) -> BTreeMap<String, String> {
     while let Some(dir) = todo.pop() {
         for entry in fs::read_dir(&dir).unwrap() {
             let path = entry.unwrap().path();
-            for key in ["redirect", "metacopy"] {
+            for key in ["redirect", "metacopy", "origin"] {
                 if let Ok(value) = xattr_value(&path, &format!("trusted.overlay.{key}")) {
                     let name = path.strip_prefix(layer).unwrap().display();
                     marks.insert(format!("{name} {key}"), show_bytes(&value));
