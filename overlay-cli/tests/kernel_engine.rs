@@ -232,6 +232,33 @@ fn the_engine_is_told_with_its_reason() {
 }
 
 #[test]
+fn an_upper_that_the_kernel_refuses_is_served_by_fuse() {
+    needs_fuse!();
+    let s = seeded();
+    s.run(
+        "mkdir one oneupper onework
+         overlay mount --engine kernel --lower local --upper oneupper --work onework one; mkdir one/upper one/work",
+    );
+    let mount = |engine| {
+        format!("overlay mount -v --engine {engine} --lower base --upper one/upper --work one/work mnt 2>&1")
+    };
+    // The reason is the kernel's: an overlay has no whiteouts for another.
+    let told = s.run(&mount("auto"));
+    assert!(told.starts_with("overlay: engine fuse: one/upper can be no upper: "), "{told}");
+    assert_eq!(told.trim().lines().count(), 1, "{told}");
+    let change = "rm mnt/gone; mv mnt/d mnt/moved; rm mnt/moved/deep; mkdir mnt/d; echo new > mnt/d/new";
+    s.prints(&format!("{change}; cd mnt; find . | sort"), ".\n./d\n./d/new\n./moved");
+    s.run("overlay umount mnt");
+    s.run(&mount("auto"));
+    s.prints("cd mnt; find . | sort", ".\n./d\n./d/new\n./moved");
+    s.prints("rm -r mnt/moved mnt/d; mkdir mnt/d mnt/d/deep; ls mnt mnt/d", "mnt:\nd\n\nmnt/d:\ndeep");
+    s.run("overlay umount mnt");
+    let told = s.fails(&mount("kernel").replace(" 2>&1", ""));
+    assert!(told.contains("one/upper can be no upper") && told.trim().lines().count() == 1, "{told}");
+    s.prints("cat base/gone base/d/deep; overlay umount one", "gone\nbase");
+}
+
+#[test]
 fn layers_that_only_hold_data_are_read_by_both_engines() {
     needs_fuse!();
     let s = Shell::new();

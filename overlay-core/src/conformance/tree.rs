@@ -17,6 +17,8 @@ pub struct Capabilities {
     pub devices: bool,
     /// Deletions of names.
     pub whiteouts: bool,
+    /// A rename that leaves a deletion in the same step (of an upper; without it the union takes two).
+    pub rename_whiteout: bool,
     /// Directories that hide those below.
     pub opaque: bool,
     /// Extended attributes of the `user.` namespace.
@@ -52,6 +54,7 @@ impl Capabilities {
             special_files: can,
             devices: can,
             whiteouts: can,
+            rename_whiteout: can,
             opaque: can,
             xattrs: can,
             owners: can,

@@ -11,6 +11,7 @@ use super::budget::{Slot, lock};
 use super::file::{LocalFile, LocalNode};
 use super::sys::{self, Sys};
 use super::tree::{Tree, is_whiteout, relative};
+use super::whiteout::Whiteouts;
 use crate::attr::{Attr, Kind, SetAttr, Time};
 use crate::entry::{FileId, Found, ListEntry, Mark};
 use crate::error::{Error, Kind as ErrorKind, Result};
@@ -20,7 +21,7 @@ use crate::name::Name;
 
 /// A directory whose descriptor may be closed between two uses and is found again through its parent.
 pub(super) struct LocalDir {
-    tree: Arc<Tree>,
+    pub(super) tree: Arc<Tree>,
     slot: Arc<Slot>,
     place: Mutex<Place>,
     holds_whiteouts: OnceLock<bool>,
@@ -78,7 +79,7 @@ impl LocalDir {
     }
 
     /// Does something with the descriptor and names what failed.
-    fn with<T>(
+    pub(super) fn with<T>(
         &self,
         op: &'static str,
         name: Option<&Name>,
@@ -106,11 +107,7 @@ impl LocalDir {
     fn open_child(&self, name: &Name) -> Result<Arc<Self>> {
         let fd = self.with("open", Some(name), |dir| {
             match sys::open_dir(dir, name.as_bytes(), self.tree.beneath) {
-                Err(Errno::NOTDIR)
-                    if sys::stat(dir, name.as_bytes()).is_ok_and(|attr| is_whiteout(&attr)) =>
-                {
-                    Err(Errno::NOENT)
-                }
+                Err(Errno::NOTDIR) if self.is_deleted(name) => Err(Errno::NOENT),
                 other => other,
             }
         })?;
@@ -123,11 +120,19 @@ impl LocalDir {
         Ok(child)
     }
 
+    /// Whether the name is a whiteout, as far as can be seen.
+    fn is_deleted(&self, name: &Name) -> bool {
+        matches!(self.lookup_now(name), Ok(Some(Found::Whiteout)))
+    }
+
     fn open_file(&self, name: &Name, writable: bool) -> Result<Arc<LocalFile>> {
         // Opening a device acts on it, so what it is comes first.
         let attr = self.with("open", Some(name), |dir| sys::stat(dir, name.as_bytes()))?;
         let refuse = |kind| Err(Error::new(kind, "open").at(name).in_layer(&self.tree.label));
         match attr.kind {
+            Kind::File if attr.size == 0 && self.is_xattr_whiteout(name)? => {
+                return refuse(ErrorKind::NotFound);
+            }
             Kind::File => {}
             Kind::Dir => return refuse(ErrorKind::IsDir),
             _ if is_whiteout(&attr) => return refuse(ErrorKind::NotFound),
@@ -142,6 +147,9 @@ impl LocalDir {
     }
 
     fn whiteouts_possible(&self) -> Result<bool> {
+        if self.tree.whiteouts == Whiteouts::Xattrs {
+            return Ok(true);
+        }
         if let Some(known) = self.holds_whiteouts.get() {
             return Ok(*known);
         }
@@ -167,7 +175,7 @@ impl LocalDir {
         }
     }
 
-    fn lookup_now(&self, name: &Name) -> Result<Option<Found>> {
+    pub(super) fn lookup_now(&self, name: &Name) -> Result<Option<Found>> {
         let Some(attr) = self.stat_now(name)? else { return Ok(None) };
         if attr.dev == COVERED {
             return Ok(Some(Found::plain(attr)));
@@ -271,7 +279,12 @@ impl Dir for LocalDir {
     }
 
     async fn stat(&self, name: &Name) -> Result<Option<Attr>> {
-        Ok(self.stat_now(name)?.filter(|attr| !is_whiteout(attr)))
+        let found = self.stat_now(name)?.filter(|attr| !is_whiteout(attr));
+        let is_empty_file = |attr: &Attr| attr.kind == Kind::File && attr.size == 0;
+        if found.as_ref().is_some_and(is_empty_file) && self.is_xattr_whiteout(name)? {
+            return Ok(None);
+        }
+        Ok(found)
     }
 
     async fn list(&self) -> Result<Vec<ListEntry>> {
@@ -389,7 +402,7 @@ impl UpperDir for LocalDir {
     }
 
     async fn whiteout(&self, name: &Name) -> Result<()> {
-        self.with("whiteout", Some(name), |dir| sys::mknod(dir, name.as_bytes(), Kind::Char, 0, 0))
+        self.make_whiteout(name)
     }
 
     async fn set_opaque(&self, target: Target<'_>) -> Result<()> {
@@ -421,6 +434,7 @@ impl UpperDir for LocalDir {
 
     async fn rename(&self, name: &Name, to: &dyn UpperDir, to_name: &Name, how: Rename) -> Result<()> {
         let target = self.sibling(to, "rename")?;
+        self.mark_holders(name, target, to_name, how)?;
         let forth = self.handle_of(name)?;
         let back = if how == Rename::Exchange { target.handle_of(to_name)? } else { None };
         let to_fd = target.fd()?;

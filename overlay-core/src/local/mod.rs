@@ -6,6 +6,7 @@ mod file;
 mod sys;
 mod tree;
 mod upper;
+mod whiteout;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -59,7 +60,7 @@ impl LocalLayer {
         let label: Arc<str> = path.to_string_lossy().into();
         let fd = sys::open_path(path).map_err(|errno| Error::os(errno, "open").in_layer(&label))?;
         let (fd, beneath) = private(fd);
-        let tree = Tree::new(label, options, beneath, false);
+        let tree = Tree::new(label, options, beneath, None);
         Ok(Self { root: LocalDir::root(tree.clone(), fd)?, tree })
     }
 }

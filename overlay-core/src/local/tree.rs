@@ -10,6 +10,7 @@ use super::LocalOptions;
 use super::budget::{FdBudget, lock};
 use super::dir::LocalDir;
 use super::sys;
+use super::whiteout::Whiteouts;
 use crate::attr::{Attr, Kind};
 use crate::entry::{Entry, Found, Mark};
 use crate::error::{Error, Result};
@@ -28,6 +29,8 @@ pub(super) struct Tree {
     pub(super) beneath: bool,
     /// Whether the process's umask takes bits from the modes of new objects.
     pub(super) masked: bool,
+    /// How whiteouts are written; those of the second kind need no mark on their directory here.
+    pub(super) whiteouts: Whiteouts,
     /// The root, open for reading, and the UUID of its file system; once somebody asked.
     pub(super) fs: OnceLock<Option<(OwnedFd, [u8; 16])>>,
     /// One handle a directory, by (dev, ino), so that a rename finds the handles it moves. Unused by lowers.
@@ -38,9 +41,17 @@ pub(super) struct Tree {
 pub(super) type Handles = HashMap<(u64, u64), Weak<LocalDir>>;
 
 impl Tree {
-    /// A layer whose mount could be cloned, or not (`beneath`); an upper has more to keep than a lower.
-    pub(super) fn new(label: Arc<str>, options: &LocalOptions, beneath: bool, is_upper: bool) -> Arc<Self> {
+    /// A layer whose mount could be cloned, or not (`beneath`). An upper says how it writes whiteouts, and has more to
+    /// keep than a lower.
+    pub(super) fn new(
+        label: Arc<str>,
+        options: &LocalOptions,
+        beneath: bool,
+        upper: Option<Whiteouts>,
+    ) -> Arc<Self> {
+        let is_upper = upper.is_some();
         Arc::new(Self {
+            whiteouts: upper.unwrap_or(Whiteouts::Devices),
             label,
             budget: options.budget.clone(),
             namespace: options.namespace,
@@ -85,7 +96,7 @@ impl Tree {
             let value = sys::xattr(dir, name.as_bytes(), &key);
             let value = value.map_err(|e| self.fail(e, "getxattr", Some(name)))?.unwrap_or_default();
             if mark == Mark::Whiteout
-                && holds_whiteouts
+                && (holds_whiteouts || self.whiteouts == Whiteouts::Xattrs)
                 && entry.attr.kind == Kind::File
                 && entry.attr.size == 0
             {

@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use rustix::io::Errno;
 
 use super::dir::LocalDir;
-use super::tree::Tree;
+use super::tree::{Tree, is_whiteout};
+use super::whiteout::Whiteouts;
 use super::{LocalLayer, LocalOptions, private, sys};
 use crate::attr::{Attr, StatFs};
 use crate::entry::FileId;
@@ -35,16 +36,19 @@ impl LocalUpper {
     /// # Errors
     /// `NotFound`, `NotDir`, `Access` if either is no usable directory; `Invalid` if they are not two separate
     /// directories of one mount, or a volatile mount left its mark; `Busy` if another mount uses one of them;
-    /// `Unsupported` if the file system has no xattrs or no whiteouts.
+    /// `Unsupported` if the file system has no xattrs.
     pub fn open(upper: &Path, work: &Path, options: &LocalOptions) -> Result<Self> {
         let label: Arc<str> = upper.to_string_lossy().into();
         let (root, work_fd, beneath) = open_pair(upper, work)?;
         refuse_volatile(work_fd.as_fd(), work)?;
         let locks = [hold(root.as_fd(), upper)?, hold(work_fd.as_fd(), work)?];
         let staging = staging(work_fd.as_fd()).map_err(|e| unusable(e, work))?;
-        let tree = Tree::new(label, options, beneath, true);
-        probe(staging.as_fd(), options.namespace, upper)?;
+        let whiteouts = probe(staging.as_fd(), options.namespace, upper)?;
+        let tree = Tree::new(label, options, beneath, Some(whiteouts));
         let root = LocalDir::root(tree.clone(), root)?;
+        if whiteouts == Whiteouts::Xattrs {
+            root.hold_whiteouts()?;
+        }
         let work = LocalDir::root(tree.clone(), staging)?;
         Ok(Self { layer: LocalLayer { tree, root }, work, _locks: locks })
     }
@@ -181,22 +185,30 @@ fn staging(work: BorrowedFd<'_>) -> sys::Sys<OwnedFd> {
     Ok(staging)
 }
 
-/// Finds out now what would fail in the middle of somebody's work: marks and whiteouts must be possible.
-fn probe(staging: BorrowedFd<'_>, namespace: Namespace, upper: &Path) -> Result<()> {
+/// Finds out now what would fail in the middle of somebody's work: marks must be possible, and so whiteouts are, by
+/// devices or by marks.
+fn probe(staging: BorrowedFd<'_>, namespace: Namespace, upper: &Path) -> Result<Whiteouts> {
     let key = namespace.prefix().to_owned() + "probe";
     let xattr = sys::set_xattr(staging, b"", key.as_bytes(), b"y", SetXattr::Any)
         .and_then(|()| sys::remove_xattr(staging, b"", key.as_bytes()));
-    let need = |what: &str, errno: Errno| {
-        let sentence = format!("upper {} lies on a file system without {what}: {errno}", show(upper));
+    xattr.map_err(|errno| {
+        let prefix = namespace.prefix();
+        let sentence = format!(
+            "upper {} lies on a file system without {prefix} xattrs ({errno}); use one on ext4, xfs, btrfs or tmpfs",
+            show(upper)
+        );
         Error::new(Kind::Unsupported, "mount").because(sentence)
-    };
-    xattr.map_err(|errno| need(&format!("{} xattrs", namespace.prefix()), errno))?;
+    })?;
     let name = b"#probe";
     match sys::mknod(staging, name, crate::attr::Kind::Char, 0, 0) {
-        Ok(()) => sys::unlink(staging, name).map_err(|e| unusable(e, upper)),
-        Err(Errno::EXIST) => Ok(()),
-        Err(errno) => Err(need("whiteouts (0:0 character devices)", errno)),
+        Ok(()) | Err(Errno::EXIST) => {}
+        // An overlay refuses them, and some file systems have no devices.
+        Err(_) => return Ok(Whiteouts::Xattrs),
     }
+    // Some have a file of another kind in its place.
+    let made = sys::stat(staging, name).map_err(|e| unusable(e, upper))?;
+    sys::unlink(staging, name).map_err(|e| unusable(e, upper))?;
+    Ok(if is_whiteout(&made) { Whiteouts::Devices } else { Whiteouts::Xattrs })
 }
 
 fn show(path: &Path) -> std::path::Display<'_> {

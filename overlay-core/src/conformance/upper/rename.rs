@@ -83,7 +83,8 @@ pub async fn replace_refuses_what_posix_refuses(t: &Upper) {
         ("d", "full", ErrorKind::NotEmpty),
         ("absent", "a", ErrorKind::NotFound),
     ];
-    for how in [Rename::Replace, Rename::Whiteout] {
+    let whiteout = t.can.rename_whiteout.then_some(Rename::Whiteout);
+    for how in [Rename::Replace].into_iter().chain(whiteout) {
         for (from, to, kind) in cases {
             fails(rename(&root, from, to, how).await, kind, &format!("{how:?} of {to} by {from}"));
         }
@@ -134,9 +135,16 @@ pub async fn exchange_needs_both_names(t: &Upper) {
     assert_eq!(content(t, "a").await, b"a");
 }
 
-/// `Whiteout` leaves a whiteout at the source, for a directory too.
+/// `Whiteout` leaves a whiteout at the source, for a directory too; a layer that cannot says `Invalid` and does nothing.
 pub async fn whiteout_is_left_at_the_source(t: &Upper) {
     let root = furnished(t).await;
+    if !t.can.rename_whiteout {
+        if let Err(error) = rename(&root, "a", "b", Rename::Whiteout).await {
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+            assert_eq!(content(t, "a").await, b"a");
+        }
+        return;
+    }
     for (from, to) in [("a", "b"), ("full", "d"), ("d", "new")] {
         rename(&root, from, to, Rename::Whiteout).await.unwrap();
         assert_eq!(t.find(from).await, Some(Found::Whiteout), "{from}");
@@ -185,10 +193,12 @@ pub async fn rename_crosses_directories(t: &Upper) {
     let root = furnished(t).await;
     let dir = root.upper_dir(&name("d")).await.unwrap();
     root.rename(&name("full"), &*dir, &name("moved"), Rename::Replace).await.unwrap();
-    root.rename(&name("a"), &*dir, &name("a"), Rename::Whiteout).await.unwrap();
+    let how = if t.can.rename_whiteout { Rename::Whiteout } else { Rename::Replace };
+    root.rename(&name("a"), &*dir, &name("a"), how).await.unwrap();
     assert_eq!(t.entry("d/moved/in").await.attr.kind, Kind::Dir);
     assert_eq!(t.entry("d/a").await.attr.kind, Kind::File);
-    assert_eq!((t.find("full").await, t.find("a").await), (None, Some(Found::Whiteout)));
+    let left = t.can.rename_whiteout.then_some(Found::Whiteout);
+    assert_eq!((t.find("full").await, t.find("a").await), (None, left));
 }
 
 /// What is finished in work appears in the tree by one rename, also over what stands there.
