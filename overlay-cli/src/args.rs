@@ -117,7 +117,7 @@ pub(crate) struct Mount {
     #[arg(long, value_enum, default_value_t = Wanted::Auto)]
     pub(crate) engine: Wanted,
 
-    /// Options as mount(8) writes them: lowerdir=A:B,upperdir=U,workdir=W,markers=oci,ro,…
+    /// Options as mount(8) writes them: lowerdir=A:B,upperdir=U,workdir=W,markers=oci,ro,…; @FILE stands for its lines.
     #[arg(short = 'o', value_name = "OPTIONS", allow_hyphen_values = true)]
     pub(crate) options: Vec<OsString>,
 

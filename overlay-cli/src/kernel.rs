@@ -10,6 +10,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::failure::{Failure, Result};
+use crate::mounts;
 use crate::plan::Intent;
 use crate::process;
 
@@ -30,7 +31,12 @@ pub(crate) fn mount(
     }
     let plan = Plan::new(&intent.request(process::is_root(), userxattr))?;
     let images: Vec<_> = images.iter().map(AsFd::as_fd).collect();
-    Ok(overlay_kernel::mount(&plan, &images, means()?, &intent.mountpoint, shelter)?)
+    let mounted = overlay_kernel::mount(&plan, &images, means()?, &intent.mountpoint, shelter)?;
+    if let Err(failure) = mounts::propagate(&intent.mountpoint, intent.options.propagation) {
+        mounted.unmount()?;
+        return Err(failure);
+    }
+    Ok(mounted)
 }
 
 /// How this kernel is told what to merge.

@@ -11,6 +11,7 @@ mod helper;
 mod kernel;
 mod lifeline;
 mod mounts;
+mod optfile;
 mod plan;
 mod process;
 mod registry;

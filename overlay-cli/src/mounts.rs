@@ -5,6 +5,10 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+use rustix::mount::{MountPropagationFlags, mount_change};
+
+use crate::compat::Propagation;
 use crate::failure::{Failure, Result};
 
 /// A mount.
@@ -44,6 +48,25 @@ pub(crate) fn union_at(path: &Path) -> Result<Entry> {
 
 fn is_absent(path: &Path) -> bool {
     path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
+/// Says of the mount at `path` whether what is mounted inside shows elsewhere, where somebody asked for it. Who needs
+/// fusermount3 to mount may not say so.
+pub(crate) fn propagate(path: &Path, how: Option<Propagation>) -> Result<()> {
+    let flags = match how {
+        None => return Ok(()),
+        Some(Propagation::Private) => MountPropagationFlags::PRIVATE,
+        Some(Propagation::Shared) => MountPropagationFlags::SHARED,
+        Some(Propagation::Slave) => MountPropagationFlags::DOWNSTREAM,
+        Some(Propagation::Unbindable) => MountPropagationFlags::UNBINDABLE,
+    };
+    match mount_change(path, flags) {
+        Err(Errno::PERM) => tracing::warn!("the propagation of {} stays as it is", path.display()),
+        changed => changed.map_err(|errno| {
+            Failure::cannot(format_args!("set the propagation of {}", path.display()), errno)
+        })?,
+    }
+    Ok(())
 }
 
 /// All mounts that this process can see.

@@ -277,6 +277,23 @@ fn layers_that_only_hold_data_are_read_by_both_engines() {
 }
 
 #[test]
+fn options_come_from_a_file_and_propagation_is_set() {
+    needs_fuse!();
+    let s = seeded();
+    s.run("printf '# the stack\nlowerdir+=local\nlowerdir+=base\n\nupperdir=upper,workdir=work,volatile=0\n' > stack");
+    for engine in ["kernel", "fuse"] {
+        for (word, shown) in [("private", ""), ("shared", "shared:"), ("unbindable", "unbindable")] {
+            s.run(&format!("overlay mount --engine {engine} -o @stack -o {word} mnt"));
+            s.prints("cat mnt/own mnt/d/deep", "local\nbase");
+            let line = s.run("grep \" $PWD/mnt \" /proc/self/mountinfo");
+            let tags = line.split(" - ").next().unwrap().split(' ').skip(6).collect::<Vec<_>>().join(" ");
+            assert!(tags.starts_with(shown) && (tags.is_empty() == shown.is_empty()), "{word}: {line}");
+            s.run("overlay umount mnt");
+        }
+    }
+}
+
+#[test]
 fn options_and_flags_reach_the_kernel() {
     needs_fuse!();
     let s = seeded();

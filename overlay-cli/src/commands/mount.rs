@@ -12,6 +12,7 @@ use crate::facts::Facts;
 use crate::failure::{Failure, Result};
 use crate::kernel;
 use crate::mounts;
+use crate::optfile;
 use crate::plan::{Choice, Engine, Intent};
 use crate::process::{self, Invocation};
 use crate::registry;
@@ -23,7 +24,7 @@ pub(crate) fn run(
     invocation: &Invocation,
     serving: Option<&args::Serving>,
 ) -> Result<()> {
-    let options = compat::parse(&args.options)?;
+    let options = compat::parse(&optfile::expand(&args.options)?)?;
     if options.remount {
         return remount::apply(&args.mountpoint, options.read_only());
     }

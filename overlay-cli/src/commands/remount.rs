@@ -6,11 +6,12 @@ use crate::args::Remount;
 use crate::compat;
 use crate::failure::{Failure, Result};
 use crate::mounts::{self, Entry};
+use crate::optfile;
 
 /// Carries out what can be changed live: whether the union may be written to, and an upper that was changed behind
 /// the mount is seen anew.
 pub(crate) fn run(args: &Remount) -> Result<()> {
-    let options = compat::parse(&args.options)?;
+    let options = compat::parse(&optfile::expand(&args.options)?)?;
     if let Some(other) = options.beyond_remount() {
         let sentence = "cannot be changed by a remount, which takes ro and rw; unmount and mount again";
         return Err(Failure::new(format!("{other} {sentence}")));

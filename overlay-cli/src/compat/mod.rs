@@ -45,6 +45,32 @@ impl Markers {
     }
 }
 
+/// Whether mounts inside a mount show in its copies (mount_namespaces(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Propagation {
+    /// Not at all.
+    Private,
+    /// Both ways.
+    Shared,
+    /// Those of the others show here.
+    Slave,
+    /// Not at all, and it cannot be copied.
+    Unbindable,
+}
+
+impl Propagation {
+    /// Reads the word of mount(8). What is new has nothing inside, so a word for all of it says no more.
+    fn parse(word: &str) -> Option<Self> {
+        match word {
+            "private" | "rprivate" => Some(Self::Private),
+            "shared" | "rshared" => Some(Self::Shared),
+            "slave" | "rslave" => Some(Self::Slave),
+            "unbindable" | "runbindable" => Some(Self::Unbindable),
+            _ => None,
+        }
+    }
+}
+
 /// What the `-o` strings say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Options {
@@ -68,6 +94,8 @@ pub(crate) struct Options {
     pub(crate) remount: bool,
     /// The source in `/proc/mounts`.
     pub(crate) fsname: Option<String>,
+    /// Whether what is mounted inside the union, or on it, shows elsewhere.
+    pub(crate) propagation: Option<Propagation>,
     /// What any mount can be, as `ro` or `nodev`, in the order in which it was said.
     generic: Vec<String>,
     /// Options of the kernel's overlayfs.
@@ -134,6 +162,10 @@ impl Options {
                 Ok(())
             }
             key if FLAGS.contains(&key) => self.take_flag(key, item),
+            key if Propagation::parse(key).is_some() => {
+                self.propagation = Propagation::parse(key);
+                item.without_value()
+            }
             key if Flags::default().set(key) => {
                 self.generic.push(key.into());
                 item.without_value()
@@ -173,6 +205,9 @@ impl Options {
     }
 
     fn take_flag(&mut self, key: &str, item: &Item) -> Result<()> {
+        if key == "volatile" && item.value.is_some() {
+            return self.take_volatile(item.required()?);
+        }
         item.without_value()?;
         match key {
             "allow_other" => self.allow_other = true,
@@ -180,6 +215,16 @@ impl Options {
             "remount" => self.remount = true,
             _ => self.userxattr = true,
         }
+        Ok(())
+    }
+
+    /// As fuse-overlayfs takes it.
+    fn take_volatile(&mut self, value: &[u8]) -> Result<()> {
+        self.volatile = match value {
+            b"1" => true,
+            b"0" => false,
+            _ => return Err(Failure::new("volatile takes no value, or 0 or 1")),
+        };
         Ok(())
     }
 

@@ -145,6 +145,15 @@ fn the_other_options_are_heard() {
     assert!(options.volatile && options.userxattr && options.allow_other);
     assert_eq!(options.fsname.as_deref(), Some("x"));
     assert_eq!(options.kernel, [("xino".into(), "on".into()), ("index".into(), "off".into())]);
+    assert_eq!(["volatile=1", "volatile,volatile=0"].map(|words| parsed(words).volatile), [true, false]);
+    for (word, expected) in [
+        ("private", Propagation::Private),
+        ("rshared", Propagation::Shared),
+        ("slave", Propagation::Slave),
+        ("unbindable", Propagation::Unbindable),
+    ] {
+        assert_eq!(parsed(word).propagation, Some(expected));
+    }
     assert_eq!(parsed("markers=kernel").markers, Some(Markers::Kernel));
     assert_eq!(parsed("defaults,default_permissions,x-systemd.requires=a"), Options::default());
     for key in KERNEL {
@@ -172,7 +181,8 @@ fn nonsense_is_refused_by_a_sentence() {
         ("workdir=a,workdir=b", "workdir is given twice"),
         ("markers=aufs", "markers=aufs is neither markers=kernel nor markers=oci"),
         ("ro=1", "ro takes no value"),
-        ("volatile=0", "volatile takes no value"),
+        ("volatile=2", "volatile takes no value, or 0 or 1"),
+        ("private=1", "private takes no value"),
         ("lowedir=a", "no option \"lowedir\"; did you mean \"lowerdir\"?"),
         ("upperdri=a", "did you mean \"upperdir\"?"),
         ("metacpoy=on", "did you mean \"metacopy\"?"),

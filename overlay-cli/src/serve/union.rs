@@ -14,6 +14,7 @@ use super::home::{self, Home};
 use super::{Mount, Signals, Started, Unmount, Watched, lifeline, runtime, threads};
 use crate::failure::Result;
 use crate::features::Features;
+use crate::mounts;
 use crate::plan::Intent;
 use crate::process::{self, Invocation};
 use crate::registry::Layers;
@@ -49,6 +50,10 @@ pub(super) fn start(intent: &Intent, invocation: &Invocation, watched: Watched) 
             overlay_fuse::mount(overlay.clone(), &intent.mountpoint, &options(intent), handle)?
         }
     };
+    if let Err(failure) = mounts::propagate(&intent.mountpoint, intent.options.propagation) {
+        mounted.unmounter().unmount()?;
+        return Err(failure);
+    }
     tracing::debug!(mountpoint = %intent.mountpoint.display(), layers = ?overlay.layer_labels(), "mounted");
     let lifeline = lifeline(intent);
     let left = if leaves { home.leave()? } else { None };
