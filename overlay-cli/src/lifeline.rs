@@ -3,7 +3,7 @@
 //! The end of a FUSE mount is not the end of its server, which may still be letting go of its layers. So a server
 //! listens, as long as it lives, on an abstract Unix socket that is named after the device of its mount. Whoever
 //! unmounts connects first and then waits for the connection to break, which the system does for a server that
-//! ends in whatever way. Nothing is ever sent, and nothing is left behind.
+//! ends in whatever way. Nothing is ever sent.
 //!
 //! Abstract names belong to a network namespace: from another one there is no server to be seen, nor waited for.
 
@@ -11,6 +11,10 @@ use std::io::{self, Read};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::time::{Duration, Instant};
+
+use rustix::net::sockopt::socket_peercred;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::process::{Uid, geteuid};
 
 use crate::mounts::Entry;
 
@@ -42,9 +46,18 @@ impl Lifeline {
 pub(crate) struct Watch(UnixStream);
 
 impl Watch {
-    /// Watches the server of a mount; `None` if there is none to be seen.
+    /// Watches the server of a mount; `None` if there is none to be seen. Anybody may listen on such a name, or connect
+    /// until nobody else can: only root, the caller and the mount's owner are believed, and nobody is waited for here.
     pub(crate) fn of(mount: &Entry) -> Option<Self> {
-        UnixStream::connect_addr(&address(mount).ok()?).ok().map(Self)
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).ok()?;
+        connect(&socket, &SocketAddrUnix::new_abstract_name(name(mount).as_bytes()).ok()?).ok()?;
+        let server = socket_peercred(&socket).ok()?.uid;
+        let owner = mount.owner.map_or(Uid::ROOT, Uid::from_raw);
+        let is_believed = server.is_root() || server == geteuid() || server == owner;
+        let stream = UnixStream::from(socket);
+        stream.set_nonblocking(false).ok()?;
+        is_believed.then_some(Self(stream))
     }
 
     /// Waits for the server's end; `false` if it takes longer than `limit`.
@@ -62,7 +75,11 @@ impl Watch {
 }
 
 fn address(mount: &Entry) -> io::Result<SocketAddr> {
-    SocketAddr::from_abstract_name(format!("overlay-mount/{}", mount.device))
+    SocketAddr::from_abstract_name(name(mount))
+}
+
+fn name(mount: &Entry) -> String {
+    format!("overlay-mount/{}", mount.device)
 }
 
 #[cfg(test)]
@@ -87,6 +104,19 @@ mod tests {
         });
         assert!(watch.wait(Duration::from_secs(10)).unwrap());
         server.join().unwrap();
+        assert!(Watch::of(&mount).is_none());
+    }
+
+    #[test]
+    fn a_server_that_cannot_be_reached_holds_nobody_up() {
+        let mount = mount("3");
+        let _server = Lifeline::hold(&mount).unwrap();
+        // Connections that nobody takes fill the queue.
+        let mut crowd = Vec::new();
+        while let Some(one) = Watch::of(&mount) {
+            crowd.push(one);
+            assert!(crowd.len() < 100_000);
+        }
         assert!(Watch::of(&mount).is_none());
     }
 

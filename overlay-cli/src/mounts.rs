@@ -24,6 +24,8 @@ pub(crate) struct Entry {
     pub(crate) path: PathBuf,
     /// The upper of a mount of the kernel's overlayfs, as the mount shows it.
     pub(crate) upper: Option<PathBuf>,
+    /// The user whom a FUSE mount belongs to.
+    pub(crate) owner: Option<u32>,
 }
 
 /// The mount that one sees at `path`, if the path is a mount point.
@@ -92,15 +94,24 @@ fn entry(line: &[u8]) -> Option<Entry> {
     let path = fields.nth(1)?;
     let mut fields = fields.skip_while(|field| *field != b"-");
     let kind = fields.nth(1)?;
-    let upper = fields.nth(1).filter(|_| kind == b"overlay").and_then(upper);
+    let options = fields.nth(1).unwrap_or_default();
+    let upper = value(options, b"upperdir=").filter(|_| kind == b"overlay");
+    let owner = value(options, b"user_id=").and_then(|id| id.to_str()?.parse().ok());
     let text = |field| unescape(field).to_string_lossy().into_owned();
-    Some(Entry { id: text(id), device: text(device), kind: text(kind), path: unescape(path).into(), upper })
+    Some(Entry {
+        id: text(id),
+        device: text(device),
+        kind: text(kind),
+        path: unescape(path).into(),
+        upper: upper.map(PathBuf::from),
+        owner,
+    })
 }
 
-/// The upper among the options of a file system.
-fn upper(options: &[u8]) -> Option<PathBuf> {
+/// The value of an option of a file system.
+fn value(options: &[u8], key: &[u8]) -> Option<OsString> {
     let mut options = options.split(|b| *b == b',');
-    options.find_map(|option| option.strip_prefix(b"upperdir=")).map(|path| unescape(path).into())
+    options.find_map(|option| option.strip_prefix(key)).map(unescape)
 }
 
 /// A field without its escapes: space, tab, newline, comma and backslash stand in octal.
@@ -126,6 +137,7 @@ pub(crate) fn tests_entry(device: &str) -> Entry {
         kind: "fuse.overlay".into(),
         path: "/".into(),
         upper: None,
+        owner: None,
     }
 }
 
@@ -143,12 +155,17 @@ mod tests {
                 kind: "fuse.overlay".into(),
                 path: "/a b\\c".into(),
                 upper: None,
+                owner: None,
             };
             assert_eq!(entry(line.as_bytes()), Some(expected));
         }
         let line = b"1 2 0:3 / /m rw - overlay x rw,lowerdir+=/l,upperdir=/u\\054\\072v,workdir=/w";
         assert_eq!(entry(line).unwrap().upper, Some("/u,:v".into()));
         assert_eq!(entry(b"1 2 0:3 / /m rw - ext4 x rw,upperdir=/u").unwrap().upper, None);
+        assert_eq!(
+            entry(b"1 2 0:3 / /m rw - fuse.overlay x rw,user_id=7,group_id=8").unwrap().owner,
+            Some(7)
+        );
         assert_eq!(entry(b""), None);
         assert_eq!(entry(b"36 35 0:52 / /a rw"), None);
     }

@@ -5,8 +5,9 @@
 //! before the union is mounted, and leaves the namespace of the union once that is mounted: with the last process of
 //! its user the namespace goes, the union with it, and then the server.
 //!
-//! The copy must not keep what others unmount. It follows what is unmounted elsewhere where mounts are shared, and
-//! lets go of all that the server has no need of.
+//! The copy follows what is unmounted elsewhere where mounts are shared. It keeps no union in any case: one that another
+//! server serves would keep that server. Other mounts that are private stay busy as long as the server lives; it
+//! cannot know which of them its layers and credentials lie on.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -19,6 +20,7 @@ use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change};
 use super::Watched;
 use crate::failure::{Failure, Result};
 use crate::mounts::{self, Entry};
+use crate::plan::Intent;
 
 /// Where a server is to live.
 pub(super) enum Home {
@@ -31,12 +33,14 @@ pub(super) enum Home {
 }
 
 impl Home {
-    /// Decides where a server lives. One in the foreground is its user's to end.
-    pub(super) fn find(watched: Watched) -> Self {
+    /// Decides where a server lives. One in the foreground is its user's to end, and one that finds a layer by its path
+    /// must find it at every request.
+    pub(super) fn find(watched: Watched, intent: &Intent) -> Self {
+        let by_path = intent.all_lowers().any(|lower| lower.spec.scheme() == "file");
         let of = |path: &str| fs::read_link(path).ok();
         // Where the first process may not be looked at, nobody knows what the namespace is good for.
         let is_first = of("/proc/1/ns/mnt").is_some_and(|first| Some(first) == of(OURS));
-        if is_first || watched == Watched::Foreground { Self::Here } else { Self::Elsewhere }
+        if is_first || by_path || watched == Watched::Foreground { Self::Here } else { Self::Elsewhere }
     }
 
     /// Opens and serves layers by threads that live at home. To be called while the process has one thread.
@@ -47,12 +51,12 @@ impl Home {
         let away = || match copy_namespace() {
             Ok(copy) => {
                 let opened = open();
-                // Not before: a layer may lie on one of them, and is kept by its own descriptor from now on.
-                detach_needless()?;
+                // Not before: a directory may lie on one of them, and is kept by its own descriptor from now on.
+                detach_unions()?;
                 Ok((opened, Self::Copy(copy)))
             }
-            Err(errno) => {
-                tracing::warn!(%errno, "the server keeps the mount namespace of its union");
+            Err(error) => {
+                tracing::debug!(%error, "the server keeps the mount namespace of its union");
                 Ok((open(), Self::Here))
             }
         };
@@ -71,7 +75,7 @@ impl Home {
             return Ok(None);
         }
         // Where mounts are shared, the union came along.
-        detach_needless()?;
+        detach_unions()?;
         Ok(Some(left))
     }
 }
@@ -122,31 +126,37 @@ fn enter(namespace: &File) -> nix::Result<()> {
     setns(namespace, CloneFlags::CLONE_NEWNS)
 }
 
-/// Moves this thread into a copy of its mount namespace, in which what is unmounted elsewhere goes too.
+/// Moves this thread into a copy of its mount namespace, in which what is unmounted elsewhere goes too. If it fails, the
+/// thread is where it was.
 fn copy_namespace() -> std::io::Result<File> {
+    let before = File::open(OURS)?;
     unshare(CloneFlags::CLONE_NEWNS)?;
-    mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
-    File::open(OURS)
+    // In a chroot `/` is no mount point.
+    let apart = mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC);
+    match apart.map_err(std::io::Error::from).and_then(|()| File::open(OURS)) {
+        Ok(copy) => Ok(copy),
+        Err(error) => {
+            setns(&before, CloneFlags::CLONE_NEWNS)?;
+            Err(error)
+        }
+    }
 }
 
-/// Lets go of the mounts that the server has no need of.
-fn detach_needless() -> Result<()> {
-    for mount in mounts::all()?.iter().rev().filter(|mount| !is_needed(mount)) {
+/// Lets go of all unions.
+fn detach_unions() -> Result<()> {
+    for mount in mounts::all()?.iter().rev().filter(|mount| is_union(mount)) {
         match rustix::mount::unmount(&mount.path, UnmountFlags::DETACH) {
             // Gone with another, or held together with the rest by a user namespace.
             Ok(()) | Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => {}
-            Err(errno) => tracing::debug!(%errno, path = %mount.path.display(), "a copied mount stays"),
+            Err(errno) => tracing::debug!(%errno, path = %mount.path.display(), "a copied union stays"),
         }
     }
     Ok(())
 }
 
-/// Where a server may find what it needs while it serves: names of hosts, certificates, credentials.
-const NEEDED: [&str; 9] = ["/proc", "/sys", "/dev", "/etc", "/run", "/usr", "/var/run", "/root", "/home"];
-
-fn is_needed(mount: &Entry) -> bool {
-    let is_union = mount.kind == "overlay" || mount.kind.starts_with("fuse");
-    mount.path == Path::new("/") || (!is_union && NEEDED.iter().any(|place| mount.path.starts_with(place)))
+/// Whether a mount is a union, but for one that is the root of everything.
+fn is_union(mount: &Entry) -> bool {
+    matches!(mount.kind.as_str(), "overlay" | "fuse.overlay") && mount.path != Path::new("/")
 }
 
 #[cfg(test)]
@@ -154,20 +164,13 @@ fn is_needed(mount: &Entry) -> bool {
 mod tests {
     use super::*;
 
-    fn needed(kind: &str, path: &str) -> bool {
-        is_needed(&Entry { kind: kind.into(), path: path.into(), ..mounts::tests_entry("0:1") })
-    }
-
     #[test]
-    fn the_copy_keeps_what_a_server_looks_up_and_no_unions() {
-        for (kind, path) in [("overlay", "/"), ("ext4", "/"), ("proc", "/proc"), ("tmpfs", "/run/secrets")] {
-            assert!(needed(kind, path), "{kind} {path}");
-        }
-        for (kind, path) in
-            [("ext4", "/mnt"), ("overlay", "/home/u/m"), ("fuse.overlay", "/run/x"), ("tmpfs", "/tmp")]
-        {
-            assert!(!needed(kind, path), "{kind} {path}");
-        }
+    fn the_copy_keeps_no_union_but_the_root() {
+        let is = |kind: &str, path: &str| {
+            is_union(&Entry { kind: kind.into(), path: path.into(), ..mounts::tests_entry("0:1") })
+        };
+        assert!(is("overlay", "/home/u/m") && is("fuse.overlay", "/run/x"));
+        assert!(!is("overlay", "/") && !is("tmpfs", "/tmp") && !is("fuse.sshfs", "/mnt"));
     }
 
     #[test]

@@ -36,7 +36,7 @@ struct Ready {
 pub(super) fn start(intent: &Intent, invocation: &Invocation, watched: Watched) -> Result<Started> {
     process::prepare();
     let namespace = namespace(intent)?;
-    let (ready, home) = Home::find(watched).apart(|| ready(intent, invocation, namespace))?;
+    let (ready, home) = Home::find(watched, intent).apart(|| ready(intent, invocation, namespace))?;
     let Ready { images, runtime, signals } = ready?;
     let mounted = kernel::mount(intent, namespace, &images, &invocation.runtime_directory())?;
     // Before the namespace is left, in which the mount is seen.

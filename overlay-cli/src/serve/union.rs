@@ -39,7 +39,7 @@ struct Opened {
 /// Opens the layers, merges and mounts.
 pub(super) fn start(intent: &Intent, invocation: &Invocation, watched: Watched) -> Result<Started> {
     process::prepare();
-    let (opened, home) = Home::find(watched).apart(|| opened(intent, invocation))?;
+    let (opened, home) = Home::find(watched, intent).apart(|| opened(intent, invocation))?;
     let Opened { overlay, ready, runtime, signals } = opened?;
     let leaves = ready.is_some();
     let mounted = match ready {

@@ -242,6 +242,10 @@ impl Built {
         self.attr.kind
     }
 
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
     pub(super) fn into_state(self) -> State {
         self.state
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Overlay;
 use super::inode::{Inode, State};
+use super::lookup::Built;
 use super::table::known_depth;
 use crate::error::Result;
 use crate::name::Name;
@@ -28,7 +29,7 @@ impl Overlay {
     async fn refresh_one(&self, parent: &Arc<Inode>, name: &Name, inode: &Arc<Inode>) -> Result<()> {
         let facts = self.facts(parent, name).await?;
         let built = self.build(parent, name, facts).await?;
-        let same = built.filter(|built| self.number_of(built) == inode.ino && built.kind() == inode.kind);
+        let same = built.filter(|built| self.number_of(built) == inode.ino && is_still(built, inode));
         let Some(built) = same else {
             self.table.unname(parent.ino, name);
             return Ok(());
@@ -44,6 +45,14 @@ impl Overlay {
     }
 }
 
+/// Whether what was found now is made up as what is known. A directory takes up what it merges now; of a file that was
+/// copied up by this mount, whose number does not tell, the copy may be gone.
+fn is_still(built: &Built, inode: &Inode) -> bool {
+    let (now, known) = (built.state(), inode.state());
+    let agrees = now.upper.is_none() == known.upper.is_none() && now.metacopy == known.metacopy;
+    built.kind() == inode.kind && (inode.is_dir() || agrees)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "in a test a failure is a panic")]
 mod tests {
@@ -51,7 +60,7 @@ mod tests {
     use crate::conformance::block_on;
     use crate::layer::{Make, Target, UpperLayer};
     use crate::memory::MemoryLayer;
-    use crate::overlay::{OverlayOptions, ROOT};
+    use crate::overlay::{Open, OverlayOptions, ROOT};
     use crate::stack::Stack;
 
     fn name(text: &str) -> Name {
@@ -62,7 +71,7 @@ mod tests {
     fn an_upper_that_was_changed_behind_the_mount_is_seen() {
         block_on(async {
             let builder = MemoryLayer::builder("lower").file("fresh/low", "").file("old/low", "");
-            let lower = builder.file("file", "").file("gone", "").build().unwrap();
+            let lower = builder.file("file", "").file("gone", "").file("copied", "low").build().unwrap();
             let upper = Arc::new(MemoryLayer::builder("upper").dir("old").build_upper().unwrap());
             let stack = Stack::new(Some(upper.clone()), vec![Arc::new(lower)]).unwrap();
             let overlay = Overlay::new(stack, OverlayOptions::default()).await.unwrap();
@@ -71,6 +80,8 @@ mod tests {
             };
             let fresh = ino(ROOT, "fresh").await.unwrap();
             let old = ino(ROOT, "old").await.unwrap();
+            let copied = ino(ROOT, "copied").await.unwrap();
+            overlay.open(copied, Open { write: true, truncate: false }).await.unwrap();
             let file = ino(ROOT, "file").await;
             ino(ROOT, "gone").await.unwrap();
             assert!(ino(fresh, "low").await.is_some() && ino(old, "low").await.is_some());
@@ -78,6 +89,7 @@ mod tests {
             let root = upper.upper_root().await.unwrap();
             root.make(&name("fresh"), &Make::Dir(0o755)).await.unwrap();
             root.whiteout(&name("gone")).await.unwrap();
+            root.unlink(&name("copied")).await.unwrap();
             for dir in ["fresh", "old"] {
                 root.set_opaque(Target::Child(&name(dir))).await.unwrap();
             }
@@ -89,6 +101,7 @@ mod tests {
             assert_eq!(ino(ROOT, "old").await, Some(old));
             assert_eq!(ino(old, "low").await, None);
             assert_eq!(ino(ROOT, "gone").await, None);
+            assert_eq!(overlay.lookup(ROOT, &name("copied")).await.unwrap().unwrap().size, 3, "the lower's");
             assert_eq!(ino(ROOT, "file").await, file);
         });
     }

@@ -101,6 +101,10 @@ impl Filesystem for ImageAdapter {
                 tracing::debug!(?capability, "the kernel does not offer it");
             }
         }
+        // Without it the kernel would take the mask of an ACL for the rights of the group.
+        if self.reader.has_acls() && config.add_capabilities(InitFlags::FUSE_POSIX_ACL).is_err() {
+            return Err(io::Error::other("this kernel does not enforce the ACLs of a layer that is served"));
+        }
         // One level, so that a union of the kernel's still fits on top.
         let passes = self.reader.has_backing()
             && config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok()
@@ -334,7 +338,7 @@ fn row_name(row: &Row, next: u64) -> &OsStr {
 }
 
 /// Rows with attributes; each but `.` and `..` counts as a look-up. They end before a name whose attributes cannot be
-/// had: the kernel asks for it alone if it needs it.
+/// had: the kernel asks for the rest without attributes, so that one bad object does not hide the others.
 async fn fill(reader: &Reader, ino: u64, offset: u64, reply: &mut ReplyDirectoryPlus) -> Result<()> {
     let rows = reader.rows(ino, offset as usize).await?;
     let mut some = false;

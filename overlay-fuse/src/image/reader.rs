@@ -46,6 +46,11 @@ impl Reader {
         self.layer.has_xattrs() || self.layer.has_marks()
     }
 
+    /// Whether an object may have an ACL.
+    pub(super) fn has_acls(&self) -> bool {
+        self.layer.has_xattrs()
+    }
+
     /// Whether there may be local files behind the layer's.
     pub(super) fn has_backing(&self) -> bool {
         self.layer.has_backing()
