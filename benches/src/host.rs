@@ -18,7 +18,7 @@ impl Host {
         let name = file("/proc/sys/kernel/hostname");
         let cpus = std::thread::available_parallelism().map_or(0, usize::from);
         let date = said("date", &["-u", "+%F %R UTC"]);
-        let file_system = said("stat", &["-f", "-c", "%T", &dir.display().to_string()]);
+        let file_system = said("findmnt", &["-no", "FSTYPE", "-T", &dir.display().to_string()]);
         let overlay = args.overlay.display();
         let lines = vec![
             format!("machine:  {name}, {cpus} CPUs ({}), {}", cpu(), memory()),

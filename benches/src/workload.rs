@@ -66,7 +66,7 @@ const FIND_COLD: Workload = Workload {
     what: "find -printf %s after drop_caches 2",
     needs: Needs::Cold,
     act: Act::Tool(find),
-    passes: 1,
+    passes: 3,
     check: checks::all_bytes,
 };
 const FIND_WARM: Workload = warm("find-warm", "find -printf %s", Act::Tool(find), checks::all_bytes);
@@ -103,7 +103,7 @@ const LOCAL: &[Workload] = &[
 const S3: &[Workload] = &[FIND_WARM, STAT, STAT_MISSING, READ_SMALL, READ_BIG];
 
 const fn warm(name: &'static str, what: &'static str, act: Act, check: Check) -> Workload {
-    Workload { name, what, needs: Needs::Warm, act, passes: 7, check }
+    Workload { name, what, needs: Needs::Warm, act, passes: 15, check }
 }
 
 const fn fresh(name: &'static str, what: &'static str, act: Act, check: Check) -> Workload {
