@@ -37,8 +37,9 @@ Examples:
   cargo run --release -p overlay-benches -- e2e --only kernel,ours-kernel --workload mount,find-warm
   cargo run --release -p overlay-benches -- e2e --stack s3 --out /tmp/results
 
-It needs root for most subjects, and drops the machine's caches of names (drop_caches 2). Times are medians of the
-rounds; a ratio is the median of the ratios to the base in the same round.";
+It needs root for most subjects, and drops the machine's caches of names (drop_caches 2). A short workload
+is timed several times in a round and the quickest pass counts; times are medians of the rounds, a ratio is the median
+of the ratios to the base in the same round.";
 
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]

@@ -26,7 +26,10 @@ impl Host {
             format!("date:     {date}; load {} before", load()),
             format!("command:  {}", std::env::args().collect::<Vec<_>>().join(" ")),
             format!("overlay:  {overlay}, sources at {}", said("git", &["describe", "--always", "--dirty"])),
-            format!("rounds:   {}, subjects interleaved; times are medians", args.rounds),
+            format!(
+                "rounds:   {}, subjects interleaved; times are medians of each round's quickest pass",
+                args.rounds
+            ),
         ];
         Self { date, name, lines }
     }

@@ -16,7 +16,7 @@ pub(crate) struct Workload {
     pub(crate) what: &'static str,
     pub(crate) needs: Needs,
     pub(crate) act: Act,
-    /// How often it is timed in a round; the median counts.
+    /// How often it is timed in a round; the quickest counts.
     pub(crate) passes: u32,
     pub(crate) check: Check,
 }
