@@ -11,6 +11,8 @@ pub(crate) struct Features {
     redirect_dir: Option<RedirectDir>,
     /// Copy no data for a change of attributes.
     pub(crate) metacopy: bool,
+    /// Keep the hard links of lower files together.
+    pub(crate) index: bool,
 }
 
 impl Features {
@@ -24,6 +26,7 @@ impl Features {
             match (key.as_str(), value.as_str()) {
                 ("redirect_dir", value) => features.redirect_dir = Some(redirect_dir(value)?),
                 ("metacopy", "on") => features.metacopy = true,
+                ("index", "on") => features.index = true,
                 (_, "off") | ("xino", "auto") => {}
                 _ => {
                     let sentence = format!(
@@ -91,13 +94,13 @@ mod tests {
             assert_eq!(read(key, value).unwrap(), Features::default(), "{key}={value}");
         }
         for (key, value, expected) in [
-            ("index", "on", "does not have index=on yet, and it would serve this: so"),
+            ("xino", "on", "does not have xino=on yet, and it would serve this: so"),
             ("uuid", "null", "does not have uuid=null yet"),
             ("redirect_dir", "maybe", "none of redirect_dir=on, follow"),
         ] {
             assert!(read(key, value).unwrap_err().to_string().contains(expected), "{key}={value}");
         }
-        assert!(read("metacopy", "on").unwrap().metacopy);
+        assert!(read("metacopy", "on").unwrap().metacopy && read("index", "on").unwrap().index);
         let pair = [("metacopy".into(), "on".into()), ("redirect_dir".into(), "off".into())];
         assert!(Features::read(&pair, "so").unwrap_err().to_string().contains("needs redirect_dir=on"));
     }

@@ -161,7 +161,7 @@ const MOUNTERS: [(&str, &str); 3] = [
 ];
 
 /// The options, what they are for, and what is done with them.
-const FEATURES: [(&str, &str); 2] = [
+const FEATURES: [(&str, &str); 4] = [
     (
         "redirect_dir=on,metacopy=off",
         "mv d moved; mkdir d; echo new > d/new; mv moved/sub e/sub; mv e/sub e/again; mv e/again/x e/again/y",
@@ -171,6 +171,14 @@ const FEATURES: [(&str, &str); 2] = [
         "chmod -R u=rwX,go=rX . ; chown 7:8 d/big; ln d/big d/linked; mv d/f e/renamed; mv d moved; mv moved/sub sub
          touch -d 2001-02-03T04:05:06.789Z sub/x; setfattr -n user.note -v kept e/g; echo data >> e/other
          chmod 600 e/late; echo late >> e/late; : > e/cut",
+    ),
+    (
+        "redirect_dir=on,metacopy=off,index=on",
+        "echo more >> d/one; ln d/two d/four; rm d/three; mv d/f e/renamed; ln e/renamed e/again; echo end >> e/again",
+    ),
+    (
+        "redirect_dir=on,metacopy=on,index=on",
+        "chmod 600 d/one; ln d/one e/other-name; mv d/two moved; echo x >> e/other-name; rm d/three; mv d sub",
     ),
 ];
 
@@ -204,7 +212,8 @@ fn write_and_write_on(options: &str, changes: &str, first: &str, second: &str) -
     let s = Shell::new();
     s.run(
         "mkdir -p top/d/sub low/d/sub low/e upper work mnt; seq 10000 > low/d/big; echo f > low/d/f; echo x > low/d/sub/x
-         echo t > top/d/sub/t; for name in g other late cut; do echo $name > low/e/$name; done",
+         echo t > top/d/sub/t; for name in g other late cut; do echo $name > low/e/$name; done
+         echo linked > low/d/one; ln low/d/one low/d/two; ln low/d/one low/d/three",
     );
     let before = s.run("find top low -type f -exec sha256sum {} +");
     s.run(&format!("{}; cd mnt; {changes}", mount(options, first)));

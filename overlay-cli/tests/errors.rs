@@ -46,8 +46,8 @@ fn what_does_not_mount_is_told_in_one_sentence() {
         ),
         ("remount merged", "nothing is mounted on merged"),
         (
-            "mount --engine fuse -o lowerdir=a:b,index=on merged",
-            "the fuse engine does not have index=on yet, and it would serve this: it was asked for",
+            "mount --engine fuse -o lowerdir=a:b,xino=on merged",
+            "the fuse engine does not have xino=on yet, and it would serve this: it was asked for",
         ),
         (
             "mount --engine kernel --lower a merged",

@@ -42,12 +42,22 @@ pub struct Entry {
     pub origin: Option<Vec<u8>>,
     /// A directory that holds copies (`overlay.impure`).
     pub impure: bool,
+    /// How many names the union shows of a file in the index (`overlay.nlink`).
+    pub nlink: Option<Vec<u8>>,
 }
 
 impl Entry {
     /// An object without markers.
     pub fn plain(attr: Attr) -> Self {
-        Self { attr, opaque: false, redirect: None, metacopy: false, origin: None, impure: false }
+        Self {
+            attr,
+            opaque: false,
+            redirect: None,
+            metacopy: false,
+            origin: None,
+            impure: false,
+            nlink: None,
+        }
     }
 }
 
@@ -67,6 +77,8 @@ pub enum Mark {
     Origin,
     /// On a directory that holds copies.
     Impure,
+    /// On a file in the index: how many names the union shows.
+    Nlink,
 }
 
 /// The persistent identity of an object: what `name_to_handle_at(2)` tells of it, and of which file system.
@@ -82,8 +94,15 @@ pub struct FileId {
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Opaque, Self::Redirect, Self::Metacopy, Self::Whiteout, Self::Origin, Self::Impure];
+    pub const ALL: [Self; 7] = [
+        Self::Opaque,
+        Self::Redirect,
+        Self::Metacopy,
+        Self::Whiteout,
+        Self::Origin,
+        Self::Impure,
+        Self::Nlink,
+    ];
 }
 
 /// One row of a directory's listing.

@@ -208,6 +208,12 @@ pub trait UpperLayer: Layer {
     /// The work directory: empty when the layer is opened, never part of the tree.
     async fn work(&self) -> Result<Arc<dyn UpperDir>>;
 
+    /// The index of copies whose lower objects have several names: beside work, kept from mount to mount, and made if it is
+    /// missing. `None` where there is no place for one.
+    async fn index(&self) -> Result<Option<Arc<dyn UpperDir>>> {
+        Ok(None)
+    }
+
     /// Writes all that has changed to stable storage.
     async fn sync(&self) -> Result<()>;
 }

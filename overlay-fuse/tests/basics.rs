@@ -89,6 +89,36 @@ fn a_number_stays_over_copy_up_rename_and_every_mount() {
 }
 
 #[test]
+fn what_the_kernel_wrote_with_an_index_is_read_and_written_on() {
+    needs_fuse!();
+    let mut u = Union::new(2);
+    u.put("l0/a", "lower");
+    u.put("l1/other", "");
+    fs::create_dir(u.at("l0/d")).unwrap();
+    for name in ["b", "d/c"] {
+        fs::hard_link(u.at("l0/a"), u.at("l0").join(name)).unwrap();
+    }
+    let script = "mount -t overlay overlay -o lowerdir=l0:l1,upperdir=upper,workdir=work,index=on,redirect_dir=on,metacopy=on mnt \
+                  && chmod 600 mnt/a && echo more >> mnt/b; umount mnt";
+    let done = std::process::Command::new("sh").args(["-c", script]).current_dir(u.dir.path()).status();
+    assert!(done.unwrap().success());
+    u.options.index = true;
+    u.mount();
+    for name in ["a", "b", "d/c"] {
+        assert_eq!(fs::read_to_string(u.mnt(name)).unwrap(), "lowermore\n", "{name}");
+        assert_eq!(fs::metadata(u.mnt(name)).unwrap().nlink(), 3, "{name}");
+    }
+    fs::OpenOptions::new().append(true).open(u.mnt("d/c")).unwrap().write_all(b"ours\n").unwrap();
+    fs::rename(u.mnt("b"), u.mnt("d/b")).unwrap();
+    fs::remove_file(u.mnt("a")).unwrap();
+    u.remount();
+    for name in ["d/b", "d/c"] {
+        assert_eq!(fs::read_to_string(u.mnt(name)).unwrap(), "lowermore\nours\n", "{name}");
+        assert_eq!(fs::metadata(u.mnt(name)).unwrap().nlink(), 2, "{name}");
+    }
+}
+
+#[test]
 fn reads_and_writes_at_any_offset_agree_with_a_plain_file() {
     needs_fuse!();
     let mut u = Union::new(1);

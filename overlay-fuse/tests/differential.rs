@@ -30,6 +30,7 @@ mod tree;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use lowers::Extra;
 use rng::Rng;
 use run::Features;
 
@@ -49,7 +50,12 @@ fn play(features: Features, seed: u64) -> Option<String> {
     // Redirects that no overlay wrote may show a lower object in two places. That is looked at and left alone: of what becomes
     // of such an object when it is changed, the kernel says that it is not defined.
     let marked = features == Features::On && seed % 3 == 2;
-    let layers = lowers::lowers(&mut rng, marked);
+    let extra = match features {
+        Features::On if marked => Extra::Marks,
+        Features::Index => Extra::Links,
+        _ => Extra::Nothing,
+    };
+    let layers = lowers::lowers(&mut rng, extra);
     let mut left = if marked { 0 } else { STEPS };
     let done = run::run(features, &layers, 8, |known| {
         left = left.checked_sub(1)?;
@@ -70,6 +76,12 @@ fn the_kernel_and_we_agree_on_every_operation() {
 fn the_kernel_and_we_agree_with_redirects_and_metacopies() {
     needs_fuse!();
     agree(Features::On, SEQUENCES);
+}
+
+#[test]
+fn the_kernel_and_we_agree_with_an_index() {
+    needs_fuse!();
+    agree(Features::Index, SEQUENCES / 2);
 }
 
 fn agree(features: Features, sequences: u64) {

@@ -88,10 +88,10 @@ fn four_threads_leave_a_tree_that_a_new_mount_shows_again() {
     let alive = watchdog(seconds + PATIENCE);
     let mut union = Union::new(2);
     let mut rng = Rng::new(seed);
-    for (index, layer) in lowers::lowers(&mut rng, false).iter().take(2).enumerate() {
+    for (index, layer) in lowers::lowers(&mut rng, lowers::Extra::Links).iter().take(2).enumerate() {
         lowers::build(&union.at(&format!("l{index}")), layer);
     }
-    union.options.metacopy = seed % 2 == 1;
+    (union.options.metacopy, union.options.index) = (seed % 2 == 1, seed % 3 == 1);
     union.mount();
     let lower = |union: &Union, index: usize| tree(&union.at(&format!("l{index}")), i64::MAX, Sort::Ours);
     let lowers_before = [lower(&union, 0), lower(&union, 1)];

@@ -170,7 +170,7 @@ fn an_engine_that_cannot_do_it_says_so() {
             "a second lower layer where there is no upper; leave out --engine",
         ),
         ("--lower a --lower b --engine kernel", &nothing, "no privilege; leave out"),
-        ("--lower a --lower b --engine fuse -o index=on", &ANY, "does not have index=on yet"),
+        ("--lower a --lower b --engine fuse -o xino=on", &ANY, "does not have xino=on yet"),
         ("--lower a -o xino=on", &ANY, "does not have xino=on yet, and it would serve this: the kernel"),
         ("--lower a -o redirect_dir=maybe", &ANY, "redirect_dir=maybe"),
         ("--lower a -o uuid=null", &ANY, "does not have uuid=null yet"),

@@ -108,6 +108,7 @@ async fn open(intent: &Intent, variables: &[(String, String)]) -> Result<Arc<Ove
         volatile,
         redirect_dir: features.redirect_dir(namespace),
         metacopy: features.metacopy,
+        index: features.index,
     };
     let overlay = Overlay::new(stack, options).await?;
     if let Some(upper) = upper.filter(|_| volatile) {

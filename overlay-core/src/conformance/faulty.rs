@@ -179,6 +179,11 @@ impl<T: UpperLayer + ?Sized> UpperLayer for Faulty<T> {
         Ok(Arc::new(self.wrap(self.inner.work().await?)))
     }
 
+    async fn index(&self) -> Result<Option<Arc<dyn UpperDir>>> {
+        self.faults.pass("index", None)?;
+        Ok(self.inner.index().await?.map(|index| Arc::new(self.wrap(index)) as Arc<dyn UpperDir>))
+    }
+
     async fn sync(&self) -> Result<()> {
         self.faults.pass("sync", None)?;
         self.inner.sync().await

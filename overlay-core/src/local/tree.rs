@@ -177,6 +177,7 @@ fn apply(entry: &mut Entry, mark: Mark, value: Vec<u8>) {
         Mark::Whiteout => {}
         Mark::Origin => entry.origin = Some(value),
         Mark::Impure => entry.impure = is_dir,
+        Mark::Nlink => entry.nlink = Some(value),
     }
 }
 

@@ -27,6 +27,8 @@ use crate::merge::inherit::{ACCESS_ACL, DEFAULT_ACL};
 pub struct LocalUpper {
     layer: LocalLayer,
     work: Arc<LocalDir>,
+    /// The directory that the user named as work.
+    workdir: OwnedFd,
     _locks: [OwnedFd; 2],
 }
 
@@ -42,7 +44,7 @@ impl LocalUpper {
         let (root, work_fd, beneath) = open_pair(upper, work)?;
         refuse_volatile(work_fd.as_fd(), work)?;
         let locks = [hold(root.as_fd(), upper)?, hold(work_fd.as_fd(), work)?];
-        let staging = staging(work_fd.as_fd()).map_err(|e| unusable(e, work))?;
+        let staging = private_dir(work_fd.as_fd(), b"work").map_err(|e| unusable(e, work))?;
         let whiteouts = probe(staging.as_fd(), options.namespace, upper)?;
         let tree = Tree::new(label, options, beneath, Some(whiteouts));
         let root = LocalDir::root(tree.clone(), root)?;
@@ -50,7 +52,7 @@ impl LocalUpper {
             root.hold_whiteouts()?;
         }
         let work = LocalDir::root(tree.clone(), staging)?;
-        Ok(Self { layer: LocalLayer { tree, root }, work, _locks: locks })
+        Ok(Self { layer: LocalLayer { tree, root }, work, workdir: work_fd, _locks: locks })
     }
 
     /// Leaves the kernel's mark of a volatile mount: nothing is synced from now on, so after a crash of the machine the
@@ -166,15 +168,15 @@ fn hold(dir: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd> {
 /// How long an upper may still be held by a mount that is ending.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Makes the inner work directory, without any permission where the process gets in all the same. ACLs that it
+/// Makes a directory in work, without any permission where the process gets in all the same. ACLs that it
 /// inherits are taken off: everything that is prepared in it would inherit them, and carry them into the upper.
-fn staging(work: BorrowedFd<'_>) -> sys::Sys<OwnedFd> {
+fn private_dir(work: BorrowedFd<'_>, name: &[u8]) -> sys::Sys<OwnedFd> {
     let mode = if sys::is_root() { 0 } else { 0o700 };
-    match sys::mkdir(work, b"work", mode) {
+    match sys::mkdir(work, name, mode) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(errno),
     }
-    let staging = sys::open_dir(work, b"work", false)?;
+    let staging = sys::open_dir(work, name, false)?;
     for acl in [ACCESS_ACL, DEFAULT_ACL] {
         match sys::remove_xattr(staging.as_fd(), b"", acl) {
             Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
@@ -252,6 +254,12 @@ impl UpperLayer for LocalUpper {
 
     async fn work(&self) -> Result<Arc<dyn UpperDir>> {
         Ok(self.work.clone())
+    }
+
+    async fn index(&self) -> Result<Option<Arc<dyn UpperDir>>> {
+        let tree = &self.layer.tree;
+        let fd = private_dir(self.workdir.as_fd(), b"index").map_err(|e| tree.fail(e, "index", None))?;
+        Ok(Some(LocalDir::root(tree.clone(), fd)?))
     }
 
     async fn sync(&self) -> Result<()> {

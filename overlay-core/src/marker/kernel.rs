@@ -4,6 +4,8 @@
 //! "redirect", "metacopy" and "nesting overlayfs mounts".
 
 use crate::entry::{FileId, Mark};
+use crate::error::Result;
+use crate::name::Name;
 
 /// Where the kernel keeps its marks: `trusted.overlay.` by default, `user.overlay.` with the mount option
 /// `userxattr` (the only choice without CAP_SYS_ADMIN in the initial user namespace).
@@ -66,6 +68,7 @@ fn key_of(mark: Mark) -> &'static str {
         Mark::Whiteout => "whiteout",
         Mark::Origin => "origin",
         Mark::Impure => "impure",
+        Mark::Nlink => "nlink",
     }
 }
 
@@ -97,6 +100,12 @@ pub fn origin(id: Option<&FileId>) -> Vec<u8> {
     let Ok(len) = u8::try_from(HEADER + id.handle.len()) else { return Vec::new() };
     let flags = if cfg!(target_endian = "big") { BIG_ENDIAN } else { 0 };
     [&ORIGIN[..], &[len, flags, id.kind], &id.fs, &id.handle].concat()
+}
+
+/// The name in the index of what is copied from something with this origin: its digits.
+pub fn index_name(origin: &[u8]) -> Result<Name> {
+    let digits: String = origin.iter().map(|byte| format!("{byte:02x}")).collect();
+    Name::new(digits)
 }
 
 /// What a value of `origin` says. `None` if it says nothing, or nothing that this machine understands.

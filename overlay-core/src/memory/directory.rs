@@ -11,7 +11,7 @@ use super::inode::{Body, Inode, now};
 use super::object::Object;
 use super::tree::{self, Place, Tree};
 use crate::attr::{Attr, Kind, SetAttr};
-use crate::entry::{Found, ListEntry, Mark};
+use crate::entry::{FileId, Found, ListEntry, Mark};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::layer::{Dir, File, Make, Rename, SetXattr, Target, UpperDir, UpperFile, UpperNode};
 use crate::marker::kernel::OPAQUE;
@@ -116,6 +116,12 @@ impl Dir for Directory {
 
     async fn xattr_keys(&self, target: Target<'_>) -> Result<Vec<Vec<u8>>> {
         self.read(target, |inode| Ok(inode.xattr_keys()))
+    }
+
+    async fn id(&self, target: Target<'_>) -> Result<Option<FileId>> {
+        let shared = &self.0.shared;
+        let ino = shared.read(|tree| tree.target(self.0.id, target)).map_err(|error| named(error, target))?;
+        Ok(Some(shared.id(ino)))
     }
 
     async fn flags(&self, target: Target<'_>) -> Result<u32> {

@@ -3,6 +3,8 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::tree::Tree;
+use crate::attr::Attr;
+use crate::entry::FileId;
 use crate::error::Result;
 
 /// What all handles of a layer share. One lock for all: it is the reference, not the race car, and one lock
@@ -17,6 +19,20 @@ impl Shared {
     pub(super) fn read<T>(&self, f: impl FnOnce(&Tree) -> Result<T>) -> Result<T> {
         let tree = self.tree.read().unwrap_or_else(PoisonError::into_inner);
         f(&tree).map_err(|error| error.in_layer(&self.label))
+    }
+
+    /// The identity of an inode: the label tells layers apart, the number inodes.
+    pub(super) fn id(&self, ino: u64) -> FileId {
+        let mut fs = [0; 16];
+        fs.iter_mut().zip(self.label.bytes()).for_each(|(to, from)| *to = from);
+        FileId { fs, kind: 1, handle: ino.to_le_bytes().to_vec() }
+    }
+
+    /// The attributes of an inode by its identity.
+    pub(super) fn find(&self, id: &FileId) -> Result<Option<Attr>> {
+        let number = id.handle.as_slice().try_into().map(u64::from_le_bytes).unwrap_or_default();
+        let own = *id == self.id(number);
+        self.read(|tree| Ok(tree.get(number).ok().filter(|_| own).map(|inode| inode.attr(number))))
     }
 
     pub(super) fn write<T>(&self, f: impl FnOnce(&mut Tree) -> Result<T>) -> Result<T> {

@@ -131,6 +131,7 @@ impl Inode {
                 metacopy: !self.is_dir() && mark(Mark::Metacopy).is_some(),
                 origin: mark(Mark::Origin),
                 impure: self.is_dir() && mark(Mark::Impure).is_some(),
+                nlink: mark(Mark::Nlink),
             }),
             _ => Found::plain(self.attr(ino)),
         }

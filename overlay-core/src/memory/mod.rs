@@ -16,7 +16,9 @@ pub use self::builder::MemoryBuilder;
 use self::directory::Directory;
 use self::handle::Shared;
 use self::inode::now;
-use self::tree::{ROOT, Tree, WORK};
+use self::tree::{INDEX, ROOT, Tree, WORK};
+use crate::attr::Attr;
+use crate::entry::FileId;
 use crate::error::Result;
 use crate::layer::{Dir, Layer, UpperDir, UpperLayer};
 
@@ -59,6 +61,10 @@ impl Layer for MemoryLayer {
         Ok(Directory::top(&self.0, ROOT)?)
     }
 
+    async fn find(&self, id: &FileId) -> Result<Option<Attr>> {
+        self.0.find(id)
+    }
+
     fn has_xattrs(&self) -> bool {
         true
     }
@@ -74,6 +80,10 @@ impl Layer for MemoryUpper {
         Ok(Directory::top(&self.0, ROOT)?)
     }
 
+    async fn find(&self, id: &FileId) -> Result<Option<Attr>> {
+        self.0.find(id)
+    }
+
     fn has_xattrs(&self) -> bool {
         true
     }
@@ -87,6 +97,10 @@ impl UpperLayer for MemoryUpper {
 
     async fn work(&self) -> Result<Arc<dyn UpperDir>> {
         Ok(Directory::top(&self.0, WORK)?)
+    }
+
+    async fn index(&self) -> Result<Option<Arc<dyn UpperDir>>> {
+        Ok(Some(Directory::top(&self.0, INDEX)?))
     }
 
     async fn sync(&self) -> Result<()> {

@@ -14,6 +14,9 @@ pub(super) const ROOT: u64 = 1;
 /// The inode of the work directory, which no name of the tree leads to.
 pub(super) const WORK: u64 = 2;
 
+/// The inode of the index, which no name leads to, either.
+pub(super) const INDEX: u64 = 3;
+
 /// All inodes of a layer. Numbers are never used twice.
 pub(super) struct Tree {
     inodes: HashMap<u64, Inode>,
@@ -31,7 +34,7 @@ impl Tree {
     /// An empty root and an empty work directory.
     pub(super) fn new(time: Time) -> Self {
         let dir = |id, mode| (id, Inode::new(Body::empty_dir(id), mode, time));
-        Self { inodes: HashMap::from([dir(ROOT, 0o755), dir(WORK, 0o700)]), last: WORK }
+        Self { inodes: HashMap::from([dir(ROOT, 0o755), dir(WORK, 0o700), dir(INDEX, 0o700)]), last: INDEX }
     }
 
     pub(super) fn get(&self, id: u64) -> Result<&Inode> {

@@ -3,5 +3,6 @@
 pub mod inherit;
 pub mod listing;
 pub mod lookup;
+pub mod nlink;
 pub mod plan;
 pub mod redirect;

@@ -27,7 +27,8 @@ impl Overlay {
         if let (UpperPlace::Child(dir, name), Data::None) = (&place, data) {
             let entry = dir.lookup(name).await?.and_then(Found::entry);
             let entry = entry.ok_or_else(|| stale("copy-up").at(name))?;
-            if entry.attr.nlink == 1 {
+            let indexed = inode.state().indexed.is_some();
+            if entry.attr.nlink == 1 && !indexed {
                 return self.put_empty(inode, dir.as_ref(), name, entry).await.map(|()| true);
             }
         }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use super::index::Indexed;
 use crate::attr::Kind;
 use crate::copy_up::Data;
 use crate::layer::{Dir, UpperDir, UpperFile, UpperNode};
@@ -51,6 +52,8 @@ pub(super) struct State {
     /// The upper file of an inode that was copied up while it was open, until the last handle is closed: handles
     /// opened on the lower read from it.
     pub(super) copied: Option<Arc<dyn UpperFile>>,
+    /// Of a file whose lower object has several names: its place in the index.
+    pub(super) indexed: Option<Indexed>,
     /// The upper is a copy that is marked with its origin.
     pub(super) origin: bool,
     /// Whether the upper directory is marked as holding such copies; `None` where nobody asked.
@@ -75,6 +78,8 @@ pub(super) enum Upper {
     Dir(Arc<dyn UpperDir>),
     /// Anything else, under the inode's first name.
     Named,
+    /// Anything else, under this name in the index.
+    Indexed(Arc<dyn UpperDir>, Name),
     /// Anything else, without a name.
     Orphan(Arc<dyn UpperNode>),
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::inode::{Ino, Inode, Upper};
+use super::inode::{Ino, Inode};
+use super::reach::UpperPlace;
 use super::{Overlay, stale};
 use crate::attr::Attr;
 use crate::copy_up::Data;
@@ -31,7 +32,8 @@ impl Overlay {
         let before = from.stat(&old).await?.ok_or_else(|| stale("link").at(&old))?;
         let before = self.with_data(&inode, before).await?;
         if inode.state().metacopy {
-            self.redirect(&inode, (&holder, from.as_ref(), &old), true).await?;
+            let (holder, name) = holder;
+            self.redirect(&inode, (&holder, &name), (from.as_ref(), &old), true).await?;
         }
         self.arrive_impure(Some(&inode), &parent, to.as_ref()).await?;
         match how {
@@ -46,7 +48,9 @@ impl Overlay {
         };
         self.table.remove_name(parent.ino, name);
         self.table.add_name(&parent, name, &inode);
-        self.table.add_link((attr.dev, attr.ino), &inode);
+        if inode.state().indexed.is_none() {
+            self.table.add_link((attr.dev, attr.ino), &inode);
+        }
         if !self.table.refer(&inode) {
             return Err(stale("link"));
         }
@@ -65,15 +69,12 @@ impl Overlay {
         staged.publish(to, name, Rename::Replace).await
     }
 
-    /// A directory that holds a non-directory of the upper, and the name there. An object without a name cannot get one
-    /// again.
-    fn named_place(&self, inode: &Inode) -> Result<(Arc<Inode>, Arc<dyn UpperDir>, Name)> {
-        let state = inode.state();
-        match (&state.upper, state.names.first()) {
-            (Upper::Named, Some((parent, name))) => {
-                let dir = parent.upper_dir().ok_or_else(|| stale("link"))?;
-                Ok((parent.clone(), dir, name.clone()))
-            }
+    /// A name of a non-directory, and its place in the upper. An object without a name cannot get one again.
+    #[expect(clippy::type_complexity, reason = "a name in the union, and a name in the upper")]
+    fn named_place(&self, inode: &Inode) -> Result<((Arc<Inode>, Name), Arc<dyn UpperDir>, Name)> {
+        let named = inode.first_name();
+        match (self.upper_place(inode)?, named) {
+            (Some(UpperPlace::Child(dir, place)), Some(named)) => Ok((named, dir, place)),
             _ => Err(Error::new(ErrorKind::NotFound, "link")),
         }
     }

@@ -171,22 +171,25 @@ impl Overlay {
             let read = top.entry.metacopy || top.entry.attr.is_dir() && !top.entry.opaque;
             state.redirect = top.entry.redirect.as_deref().filter(|_| read).map(Into::into);
         }
-        Ok(Some(Built { attr: top.entry.attr.clone(), layer: top.layer, state }))
+        let mut built = Built { attr: top.entry.attr.clone(), layer: top.layer, state, identity: None };
+        self.consult_index(&mut built, top.dir.as_ref(), &top.name, top.entry.origin.as_deref()).await?;
+        Ok(Some(built))
     }
 
     /// Puts what was built into the table, or takes the inode that is there already.
     fn enter(&self, parent: &Arc<Inode>, name: &Name, built: Built) -> Arc<Inode> {
         let id = (built.attr.dev, built.attr.ino);
         let linked = built.layer == UPPER && !built.attr.is_dir() && built.attr.nlink > 1;
+        let identity = built.identity.or(linked.then_some(id));
         let make = |table: &Table| {
             let ino = table.derive(built.layer, built.attr.ino, built.attr.dev);
             let names = vec![(parent.clone(), name.clone())];
             let copied_id = (built.layer == UPPER && table.was_copied(id)).then_some(id);
             Inode::new(ino, built.attr.kind, State { names, copied_id, ..built.state })
         };
-        match linked {
-            true => self.table.insert_linked(id, parent, name, make),
-            false => self.table.insert(parent.ino, name, make),
+        match identity {
+            Some(identity) => self.table.insert_linked(identity, parent, name, make),
+            None => self.table.insert(parent.ino, name, make),
         }
     }
 
@@ -205,7 +208,12 @@ impl Overlay {
         self.enter(
             parent,
             name,
-            Built { attr: attr.clone(), layer: UPPER, state: State { upper, impure, ..State::default() } },
+            Built {
+                attr: attr.clone(),
+                layer: UPPER,
+                state: State { upper, impure, ..State::default() },
+                identity: None,
+            },
         )
     }
 }
@@ -237,25 +245,13 @@ impl Overlay {
     }
 }
 
-impl Built {
-    pub(super) fn kind(&self) -> Kind {
-        self.attr.kind
-    }
-
-    pub(super) fn state(&self) -> &State {
-        &self.state
-    }
-
-    pub(super) fn into_state(self) -> State {
-        self.state
-    }
-}
-
 /// An inode in the making.
 pub(super) struct Built {
-    attr: Attr,
-    layer: usize,
-    state: State,
+    pub(super) attr: Attr,
+    pub(super) layer: usize,
+    pub(super) state: State,
+    /// What all names of one object have in common, if it is no object of the upper.
+    pub(super) identity: Option<(u64, u64)>,
 }
 
 /// A fold over layers that are asked.

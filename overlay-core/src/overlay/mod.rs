@@ -7,6 +7,7 @@ mod attr;
 mod create;
 mod data;
 mod dir;
+mod index;
 mod inode;
 mod io;
 mod link;
@@ -52,6 +53,9 @@ pub struct OverlayOptions {
     /// Copy no data for a change of attributes, a link or a rename of a lower file. Needs [`RedirectDir::On`]. Files that
     /// lack their data are read in any case.
     pub metacopy: bool,
+    /// Keep the names of a lower file together when it is copied up. Needs an upper with an index, and lowers whose objects
+    /// have identities; elsewhere each name gets a copy of its own.
+    pub index: bool,
 }
 
 /// What becomes of redirects: the option `redirect_dir` of the kernel.
@@ -76,6 +80,7 @@ pub struct Overlay {
     /// The roots of the lowers, where what is called by a path is looked up.
     roots: Arc<[Lower]>,
     work: Option<Arc<dyn UpperDir>>,
+    index: Option<Arc<dyn UpperDir>>,
     /// Held by every rename, so that the shape of the tree stands still while its locks are taken.
     renaming: tokio::sync::Mutex<()>,
     files: DashMap<u64, Arc<FileHandle>>,
@@ -95,6 +100,13 @@ impl Overlay {
             None => (Upper::None, None),
             Some(upper) => (Upper::Dir(upper.upper_root().await?), Some(upper.work().await?)),
         };
+        let index = match stack.upper().filter(|_| options.index) {
+            None => None,
+            Some(upper) => Some(upper.index().await?.ok_or_else(index::missing)?),
+        };
+        if let Some(index) = &index {
+            index::sweep(index.as_ref()).await?;
+        }
         if let Some(work) = &work {
             stage::empty(work.as_ref()).await?;
         }
@@ -108,6 +120,7 @@ impl Overlay {
             table,
             roots,
             work,
+            index,
             renaming: tokio::sync::Mutex::new(()),
             files: DashMap::new(),
             dirs: DashMap::new(),
@@ -216,6 +229,9 @@ impl Overlay {
                 attr.nlink = 1;
             }
         }
+        if let Some(indexed) = &state.indexed {
+            attr.nlink = indexed.total(attr.nlink);
+        }
         if state.removed {
             attr.nlink = 0;
         }
@@ -243,6 +259,8 @@ fn stale(op: &'static str) -> Error {
     Error::new(ErrorKind::Stale, op)
 }
 
+#[cfg(test)]
+mod index_tests;
 #[cfg(test)]
 mod metacopy_tests;
 #[cfg(test)]

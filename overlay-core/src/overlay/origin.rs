@@ -6,7 +6,7 @@ use super::Overlay;
 use super::inode::{Ino, Inode};
 use crate::attr::Attr;
 use crate::copy_up::or_without;
-use crate::entry::{Entry, Found, Mark};
+use crate::entry::{Entry, FileId, Found, Mark};
 use crate::error::Result;
 use crate::layer::{Dir, Target, UpperDir};
 use crate::marker::kernel::{IMPURE, origin, parse_origin};
@@ -19,8 +19,9 @@ impl Overlay {
         dir: &dyn Dir,
         target: Target<'_>,
         attr: &Attr,
+        indexed: bool,
     ) -> Result<Option<Vec<u8>>> {
-        if !attr.is_dir() && attr.nlink > 1 {
+        if !indexed && !attr.is_dir() && attr.nlink > 1 {
             return Ok(None);
         }
         Ok(Some(origin(dir.id(target).await?.as_ref())))
@@ -69,11 +70,17 @@ impl Overlay {
 
     async fn number_of_origin(&self, mark: &[u8], copy: &Attr) -> Result<Option<Ino>> {
         let Some(id) = parse_origin(mark) else { return Ok(None) };
+        let found = self.find_below(&id).await?;
+        // Of another kind: its inode was given to something else since.
+        let found = found.filter(|(_, attr)| attr.kind == copy.kind);
+        Ok(found.map(|(layer, attr)| self.table.number_in(layer, attr.ino)))
+    }
+
+    /// The lower object of an identity, with the place of its layer in the fold.
+    pub(super) async fn find_below(&self, id: &FileId) -> Result<Option<(usize, Attr)>> {
         for (index, layer) in self.stack.lowers().iter().enumerate() {
-            if let Some(attr) = layer.find(&id).await? {
-                // Another kind: its inode was given to something else since.
-                let same = attr.kind == copy.kind;
-                return Ok(same.then(|| self.table.number_in(index + 1, attr.ino)));
+            if let Some(attr) = layer.find(id).await? {
+                return Ok(Some((index + 1, attr)));
             }
         }
         Ok(None)

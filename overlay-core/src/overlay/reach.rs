@@ -52,6 +52,7 @@ impl Overlay {
         match &state.upper {
             Upper::None => Ok(None),
             Upper::Dir(dir) => Ok(Some(UpperPlace::Dir(dir.clone()))),
+            Upper::Indexed(index, key) => Ok(Some(UpperPlace::Child(index.clone(), key.clone()))),
             Upper::Orphan(node) => Ok(Some(UpperPlace::Node(node.clone()))),
             Upper::Named => {
                 let (parent, name) = state.names.first().ok_or_else(|| stale("inode"))?;

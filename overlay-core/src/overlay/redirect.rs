@@ -11,12 +11,13 @@ use crate::merge::redirect::{absolute, needed};
 use crate::name::Name;
 
 impl Overlay {
-    /// Marks the object `name` in `dir`, the upper of `parent`. Where it is now it means the same with the mark as without.
+    /// Marks the object whose name in the union is `name` in `parent`, and its place in the upper `key` in `dir`. Where it is now it means the same with the mark as without.
     /// `by_path`: a name is not enough. The rename lock is held, so that no ancestor moves.
     pub(super) async fn redirect(
         &self,
         inode: &Inode,
-        (parent, dir, name): (&Arc<Inode>, &dyn UpperDir, &Name),
+        (parent, name): (&Arc<Inode>, &Name),
+        (dir, key): (&dyn UpperDir, &Name),
         by_path: bool,
     ) -> Result<()> {
         let current = inode.state().redirect.clone();
@@ -29,7 +30,7 @@ impl Overlay {
             false => name.as_bytes().into(),
             true => path_below(parent, name, current).map_err(refuse)?.into(),
         };
-        let set = dir.set_mark(Target::Child(name), Mark::Redirect, Some(&mark)).await;
+        let set = dir.set_mark(Target::Child(key), Mark::Redirect, Some(&mark)).await;
         // Programs copy then, as where there are no redirects.
         set.map_err(|error| Error::new(ErrorKind::CrossDevice, "redirect").at(name).because(error))?;
         inode.state_mut().redirect = Some(mark);

@@ -36,7 +36,7 @@ impl Overlay {
         };
         if inode.is_dir() {
             let _inside = inode.lock.write().await;
-            let State { upper, lowers, redirect, .. } = built.into_state();
+            let State { upper, lowers, redirect, .. } = built.state;
             let mut state = inode.state_mut();
             (state.upper, state.lowers, state.redirect) = (upper, lowers, redirect);
             state.default_acl = None;
@@ -48,9 +48,9 @@ impl Overlay {
 /// Whether what was found now is made up as what is known. A directory takes up what it merges now; of a file that was
 /// copied up by this mount, whose number does not tell, the copy may be gone.
 fn is_still(built: &Built, inode: &Inode) -> bool {
-    let (now, known) = (built.state(), inode.state());
+    let (now, known) = (&built.state, inode.state());
     let agrees = now.upper.is_none() == known.upper.is_none() && now.metacopy == known.metacopy;
-    built.kind() == inode.kind && (inode.is_dir() || agrees)
+    built.attr.kind == inode.kind && (inode.is_dir() || agrees)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Overlay;
+use super::index::Loss;
 use super::inode::{Ino, Inode, Upper};
 use super::lookup::Held;
 use crate::copy_up::Data;
@@ -15,14 +16,28 @@ impl Overlay {
     /// Removes a name of anything but a directory. Its content stays for those who have it open.
     pub async fn unlink(&self, parent: Ino, name: &Name) -> Result<()> {
         let parent = self.dir_to_change(parent, "unlink").await?;
-        let _names = parent.lock.write().await;
-        let child = self.child_to_change(&parent, name, "unlink").await?;
-        if child.is_dir() {
-            return Err(Error::new(ErrorKind::IsDir, "unlink").at(name));
+        loop {
+            self.index_first(&parent, name).await?;
+            let _names = parent.lock.write().await;
+            let child = self.child_to_change(&parent, name, "unlink").await?;
+            if child.is_dir() {
+                return Err(Error::new(ErrorKind::IsDir, "unlink").at(name));
+            }
+            let _place = child.lock.write().await;
+            if self.is_to_be_indexed(&child) {
+                // Somebody put it under the name in between.
+                continue;
+            }
+            let upper = self.upper_fact(&parent, name, &child).await?;
+            return self.remove(&parent, name, &child, upper).await;
         }
-        let _place = child.lock.write().await;
-        let upper = if child.has_upper() { UpperFact::Other } else { UpperFact::Absent };
-        self.remove(&parent, name, &child, upper).await
+    }
+
+    /// What the upper holds under a name of a non-directory.
+    pub(super) async fn upper_fact(&self, parent: &Inode, name: &Name, child: &Inode) -> Result<UpperFact> {
+        let dir = self.upper_of(parent, "remove")?;
+        let above = self.is_named_above(child, dir.as_ref(), name).await?;
+        Ok(if above { UpperFact::Other } else { UpperFact::Absent })
     }
 
     /// Removes an empty directory.
@@ -99,7 +114,8 @@ impl Overlay {
             Removal::Replace => self.whiteout_over(dir.as_ref(), name, Rename::Replace).await?,
             Removal::Exchange => self.whiteout_over(dir.as_ref(), name, Rename::Exchange).await?,
         }
-        self.lost_name(parent, name, child, pin);
+        self.lost_name(parent, name, child, pin.as_ref());
+        self.settle_index(child, pin.as_ref()).await;
         Ok(())
     }
 
@@ -119,25 +135,35 @@ impl Overlay {
 
     /// A handle of an upper object that is about to lose a name, for those who still refer to it.
     pub(super) async fn pin(&self, dir: &dyn UpperDir, name: &Name, child: &Inode) -> Result<Option<Pin>> {
-        if !matches!(child.state().upper, Upper::Named) {
-            return Ok(None);
-        }
-        let node = dir.pin(name).await?;
-        let last = node.attr().await?.nlink <= 1;
-        Ok(Some(Pin { node, last }))
+        let place = match &child.state().upper {
+            Upper::Named => None,
+            Upper::Indexed(index, key) => Some((index.clone(), key.clone())),
+            _ => return Ok(None),
+        };
+        let Some((index, key)) = place else {
+            let node = dir.pin(name).await?;
+            let last = node.attr().await?.nlink <= 1;
+            return Ok(Some(Pin { node, last, indexed: None }));
+        };
+        let was_above = dir.stat(name).await?.is_some();
+        let node = index.pin(&key).await?;
+        let attr = node.attr().await?;
+        let indexed = Loss::new(&child.state(), &attr, was_above);
+        let last = indexed.as_ref().is_none_or(|loss| loss.total <= 1);
+        Ok(Some(Pin { node, last, indexed }))
     }
 
     /// Records that an inode has lost a name.
-    pub(super) fn lost_name(&self, parent: &Arc<Inode>, name: &Name, child: &Arc<Inode>, pin: Option<Pin>) {
+    pub(super) fn lost_name(&self, parent: &Arc<Inode>, name: &Name, child: &Arc<Inode>, pin: Option<&Pin>) {
         self.table.remove_name(parent.ino, name);
         child.drop_name(parent.ino, name);
         let mut state = child.state_mut();
         if !state.names.is_empty() {
             return;
         }
-        let last = pin.as_ref().is_none_or(|pin| pin.last);
-        if let Some(pin) = pin {
-            state.upper = Upper::Orphan(pin.node);
+        let last = pin.is_none_or(|pin| pin.last);
+        if let Some(pin) = pin.filter(|pin| last || pin.indexed.is_none()) {
+            state.upper = Upper::Orphan(pin.node.clone());
         }
         if !last {
             // It has further names that nobody asked for yet: the next look-up gives it one back.
@@ -157,4 +183,6 @@ pub(super) struct Pin {
     node: Arc<dyn UpperNode>,
     /// Whether it is the last one.
     last: bool,
+    /// What it was, if it is in the index.
+    pub(super) indexed: Option<Loss>,
 }

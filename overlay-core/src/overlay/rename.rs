@@ -52,6 +52,7 @@ impl Overlay {
             if mode == RenameMode::Exchange {
                 self.prepare_source(&to, to_name).await?;
             }
+            self.index_first(&to, to_name).await?;
             let _shape = self.renaming.lock().await;
             let _names = lock_both(&from, &to).await;
             if let Some(result) = self.rename_locked(&from, name, &to, to_name, mode).await.transpose() {
@@ -152,14 +153,18 @@ impl Overlay {
         let _places = lock_children(children).await;
         let uncopied = |inode: &Arc<Inode>| self.moves_by_copy(inode) && !inode.has_upper();
         let swapped = target.inode().filter(|_| mode == RenameMode::Exchange);
-        if uncopied(&moved) || swapped.is_some_and(uncopied) {
+        let unindexed = target.inode().is_some_and(|there| self.is_to_be_indexed(there));
+        if uncopied(&moved) || swapped.is_some_and(uncopied) || unindexed {
             return Ok(None);
         }
         let (source_end, target_end) = (self.end(&source).await?, self.end(&target).await?);
         let plan = rename(mode, source_end, target_end, self.can_redirect())
             .map_err(|kind| Error::new(kind, "rename").at(name))?;
         let pin = self.carry_out(plan, &source, &target, mode).await?;
-        self.record(&source, &target, &moved, mode, pin);
+        self.record(&source, &target, &moved, mode, pin.as_ref());
+        if let Some(replaced) = target.inode() {
+            self.settle_index(replaced, pin.as_ref()).await;
+        }
         if plan.sweep_source
             && let Err(error) = source.dir.unlink(name).await
         {
@@ -185,7 +190,7 @@ impl Overlay {
             return Ok(End { shown: None, upper: facts.upper_mark(), below });
         };
         if !inode.is_dir() {
-            let upper = if inode.has_upper() { UpperFact::Other } else { UpperFact::Absent };
+            let upper = self.upper_fact(spot.parent, spot.name, inode).await?;
             return Ok(End { shown: Some(ShownAs::Other), upper, below });
         }
         let found = self.emptiness(inode).await?;
@@ -209,6 +214,13 @@ impl Overlay {
             target.dir.set_opaque(Target::Child(target.name)).await?;
         }
         let moves = !Arc::ptr_eq(source.parent, target.parent);
+        for spot in
+            [Some(source), Some(target).filter(|_| mode == RenameMode::Exchange)].into_iter().flatten()
+        {
+            if let Some(inode) = spot.inode() {
+                self.bring_name(inode, spot.parent, spot.dir.as_ref(), spot.name).await?;
+            }
+        }
         self.redirect_spot(source, plan.redirect_source, moves).await?;
         if mode == RenameMode::Exchange {
             self.redirect_spot(target, plan.redirect_target, moves).await?;
@@ -243,7 +255,7 @@ impl Overlay {
             return Ok(());
         }
         let by_path = moves || lacks_data && self.is_linked_below(inode).await?;
-        self.redirect(inode, (spot.parent, spot.dir.as_ref(), spot.name), by_path).await
+        self.redirect(inode, (spot.parent, spot.name), (spot.dir.as_ref(), spot.name), by_path).await
     }
 
     /// For file systems that cannot leave a whiteout in the same step. A file gets its new name first and loses the
@@ -307,7 +319,7 @@ impl Overlay {
         target: &Spot<'_>,
         moved: &Arc<Inode>,
         mode: RenameMode,
-        pin: Option<Pin>,
+        pin: Option<&Pin>,
     ) {
         let other = target.inode();
         match (mode, other) {

@@ -69,8 +69,7 @@ async fn discard(work: &dyn UpperDir, name: &Name) -> Result<()> {
     while let Some(name) = next.pop() {
         match work.lookup(&name).await? {
             Some(Found::Entry(entry)) if entry.attr.is_dir() => {
-                let dir = open_any(work, &name, entry.attr.mode).await?;
-                next.extend(clear(dir.as_ref(), work, &mut number).await?);
+                next.extend(clear_any(work, &name, &mut number).await?);
                 absent_is_fine(work.rmdir(&name).await)?;
             }
             Some(_) => absent_is_fine(work.unlink(&name).await)?,
@@ -80,14 +79,17 @@ async fn discard(work: &dyn UpperDir, name: &Name) -> Result<()> {
     Ok(())
 }
 
-/// Opens a directory whatever its mode: it may be one that its owner had closed to everybody. Else the mode stays:
-/// somebody may have the directory open and ask for it.
-async fn open_any(work: &dyn UpperDir, name: &Name, mode: u32) -> Result<Arc<dyn UpperDir>> {
-    if mode & 0o700 != 0o700 {
-        let open = SetAttr { mode: Some(0o700), ..SetAttr::default() };
-        work.set_attr(Target::Child(name), &open).await?;
+/// Empties a directory whatever its mode: it may be one that its owner had closed to everybody. Where this process gets in
+/// all the same the mode stays: somebody may have the directory open and ask for it.
+async fn clear_any(work: &dyn UpperDir, name: &Name, number: &mut u64) -> Result<Vec<Name>> {
+    let dir = work.upper_dir(name).await?;
+    match clear(dir.as_ref(), work, number).await {
+        Err(error) if error.kind() == ErrorKind::Access => {}
+        other => return other,
     }
-    work.upper_dir(name).await
+    let open = SetAttr { mode: Some(0o700), ..SetAttr::default() };
+    work.set_attr(Target::Child(name), &open).await?;
+    clear(dir.as_ref(), work, number).await
 }
 
 /// Unlinks what is in `dir` and moves its directories up to work, where they are returned.

@@ -117,14 +117,17 @@ impl Table {
 
     /// Makes a further name of an inode known.
     pub(super) fn add_name(&self, parent: &Arc<Inode>, name: &Name, inode: &Arc<Inode>) {
+        {
+            let mut state = inode.state_mut();
+            if !state.names.iter().any(|(p, n)| p.ino == parent.ino && n == name) {
+                state.names.push((parent.clone(), name.clone()));
+            }
+            if matches!(state.upper, Upper::Orphan(_)) {
+                state.upper = Upper::Named;
+            }
+        }
+        // Only now: who finds it by the name relies on its having one.
         self.names.insert((parent.ino, name.clone()), inode.clone());
-        let mut state = inode.state_mut();
-        if !state.names.iter().any(|(p, n)| p.ino == parent.ino && n == name) {
-            state.names.push((parent.clone(), name.clone()));
-        }
-        if matches!(state.upper, Upper::Orphan(_)) {
-            state.upper = Upper::Named;
-        }
     }
 
     /// Takes a name from whatever inode it is known for.
@@ -195,6 +198,13 @@ impl Table {
             let folded = (attr_ino ^ (attr_ino >> INO_BITS)) & ((1 << INO_BITS) - 1);
             ((layer as Ino) << INO_BITS) + folded + ROOT
         }
+    }
+
+    /// What stands for a lower object of several names where links are known by device and number: no device has such a
+    /// number.
+    pub(super) fn identity_below(&self, layer: usize, ino: u64) -> (u64, u64) {
+        let space = self.spaces.get(layer).copied().unwrap_or(layer);
+        (1 << 62 | space as u64, ino)
     }
 
     /// Remembers the number of an object that now lies in the upper layer.

@@ -10,7 +10,7 @@ use crate::attr::{Kind, SetAttr};
 use crate::conformance::{Faults, block_on};
 use crate::error::{Kind as ErrorKind, Result};
 use crate::layer::{Allocate, Seek, SetXattr, UpperLayer};
-use crate::memory::{MemoryLayer, MemoryUpper};
+use crate::memory::{MemoryBuilder, MemoryLayer, MemoryUpper};
 use crate::merge::inherit::Caller;
 use crate::merge::plan::RenameMode;
 use crate::name::Name;
@@ -22,8 +22,9 @@ pub(super) fn name(text: &str) -> Name {
 
 pub(super) const ROOT_USER: Caller = Caller { uid: 0, gid: 0, umask: 0 };
 
-fn lower() -> MemoryLayer {
-    MemoryLayer::builder("lower")
+/// With an index some files have several names; without one each would be a file of its own.
+fn lower(index: bool) -> MemoryLayer {
+    let builder = MemoryLayer::builder("lower")
         .file("file", "lower file")
         .mode(0o644)
         .file("dir/inner", "inner")
@@ -34,9 +35,12 @@ fn lower() -> MemoryLayer {
         .file("hollow/dead", "dead")
         .file("formerly/inside", "inside")
         .file("data", "the data of a copy")
-        .file("linked", "linked")
-        .build()
-        .unwrap()
+        .file("linked", "linked");
+    let linked = |builder: MemoryBuilder| {
+        let builder = builder.hard_link("dir/second", "linked").hard_link("dir/sub/third", "linked");
+        builder.file("single", "single").hard_link("dir/single", "single")
+    };
+    if index { linked(builder) } else { builder }.build().unwrap()
 }
 
 /// An upper with something of its own, whiteouts and an opaque directory.
@@ -75,13 +79,22 @@ async fn open_as(
     faults: &Faults,
     options: &OverlayOptions,
 ) -> Result<Arc<Overlay>> {
-    let lowers = vec![faults.layer(Arc::new(lower()))];
+    let lowers = vec![faults.layer(Arc::new(lower(options.index)))];
     Overlay::new(Stack::new(Some(upper), lowers)?, options.clone()).await
 }
 
 /// The features that change what is written.
-fn features() -> [OverlayOptions; 2] {
-    [OverlayOptions::default(), OverlayOptions { metacopy: true, ..OverlayOptions::default() }]
+fn features() -> [OverlayOptions; 4] {
+    let options = |metacopy, index| OverlayOptions { metacopy, index, ..OverlayOptions::default() };
+    [options(false, false), options(true, false), options(false, true), options(true, true)]
+}
+
+/// Each step with each choice of features.
+fn trials() -> impl Iterator<Item = (Step, OverlayOptions)> {
+    features().into_iter().flat_map(|options| {
+        let linked = LINKED_STEPS.iter().filter(move |_| options.index);
+        STEPS.iter().chain(linked).map(move |step| (*step, options.clone()))
+    })
 }
 
 /// Everything that a user can see, by path.
@@ -211,6 +224,22 @@ const STEPS: &[Step] = &[
     Step::Exchange("own", "dir/inner"),
 ];
 
+/// Steps on files that have several names.
+const LINKED_STEPS: &[Step] = &[
+    Step::Write("linked"),
+    Step::Write("dir/sub/third"),
+    Step::Truncate("dir/second"),
+    Step::Chmod("dir/second"),
+    Step::Link("dir/second", "gone"),
+    Step::Unlink("linked"),
+    Step::Rename("linked", "moved"),
+    Step::Rename("dir/second", "dir/sub/second"),
+    Step::Rename("file", "linked"),
+    Step::Rename("dir/second", "own"),
+    Step::Exchange("linked", "pure"),
+    Step::Exchange("dir/second", "file"),
+];
+
 async fn act(overlay: &Overlay, step: Step) -> Result<()> {
     match step {
         Step::Write(path) => {
@@ -313,15 +342,15 @@ async fn attempt(step: Step, options: &OverlayOptions, nth: u64, crash: bool) ->
 }
 
 /// What the next mount sees.
-async fn seen_next(layer: &MemoryUpper) -> BTreeMap<String, String> {
+async fn seen_next(layer: &MemoryUpper, options: &OverlayOptions) -> BTreeMap<String, String> {
     let next = Arc::new(layer.reopen().unwrap());
-    tree(&open(next, &Faults::new()).await.unwrap()).await.unwrap()
+    tree(&open_as(next, &Faults::new(), options).await.unwrap()).await.unwrap()
 }
 
 #[test]
 fn a_failure_at_any_call_leaves_the_tree_before_or_after() {
     block_on(async {
-        for (&step, options) in STEPS.iter().flat_map(|step| features().map(|options| (step, options))) {
+        for (step, options) in trials() {
             let wanted = before_and_after(step, &options).await;
             for nth in 1.. {
                 let Trial { overlay, layer, faults, result, reached } =
@@ -329,7 +358,11 @@ fn a_failure_at_any_call_leaves_the_tree_before_or_after() {
                 faults.clear();
                 let seen = tree(&overlay).await.unwrap();
                 let context = format!("{step:?}, {options:?}, call {nth}: {result:?}");
-                assert_eq!(seen, seen_next(&layer).await, "{context}: another mount sees another tree");
+                assert_eq!(
+                    seen,
+                    seen_next(&layer, &options).await,
+                    "{context}: another mount sees another tree"
+                );
                 assert!(wanted.contains(&seen), "{context}: neither before nor after: {seen:#?}");
                 assert!(result.is_err() || seen == wanted[1], "{context}: reported as done, and is not");
                 // A change of attributes has to answer with the new ones, and they could not be read.
@@ -347,11 +380,11 @@ fn a_failure_at_any_call_leaves_the_tree_before_or_after() {
 #[test]
 fn a_crash_at_any_call_leaves_the_tree_before_or_after_for_the_next_mount() {
     block_on(async {
-        for (&step, options) in STEPS.iter().flat_map(|step| features().map(|options| (step, options))) {
+        for (step, options) in trials() {
             let wanted = before_and_after(step, &options).await;
             for nth in 1.. {
                 let trial = attempt(step, &options, nth, true).await;
-                let seen = seen_next(&trial.layer).await;
+                let seen = seen_next(&trial.layer, &options).await;
                 let context = format!("{step:?}, {options:?}, crash at call {nth} ({:?})", trial.result);
                 assert!(wanted.contains(&seen), "{context}: {seen:#?}");
                 if !trial.reached {
@@ -389,7 +422,11 @@ fn a_rename_goes_in_two_steps_where_the_upper_cannot_leave_a_whiteout() {
             }
             let wanted = tree(&plain).await.unwrap();
             assert_eq!(tree(&overlay).await.unwrap(), wanted, "{steps:?}");
-            assert_eq!(seen_next(&layer).await, wanted, "{steps:?}, the next mount");
+            assert_eq!(
+                seen_next(&layer, &OverlayOptions::default()).await,
+                wanted,
+                "{steps:?}, the next mount"
+            );
             assert_eq!(layer.work().await.unwrap().list().await.unwrap(), [], "{steps:?}");
         }
     });
@@ -485,7 +522,7 @@ fn handles_do_only_what_they_were_opened_for() {
 #[test]
 fn a_stack_without_an_upper_refuses_changes() {
     block_on(async {
-        let stack = Stack::new(None, vec![Arc::new(lower())]).unwrap();
+        let stack = Stack::new(None, vec![Arc::new(lower(false))]).unwrap();
         let o = Overlay::new(stack, OverlayOptions::default()).await.unwrap();
         let changes = [
             Step::Write("file"),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::index::Indexed;
 use super::inode::{Inode, Lower, Upper};
 use super::stage::Staged;
 use super::{Overlay, attr, stale};
@@ -17,7 +18,10 @@ impl Overlay {
     pub(super) async fn copy_up(&self, inode: &Arc<Inode>, data: Data) -> Result<bool> {
         self.work("copy-up")?;
         let mut chain = vec![inode.clone()];
-        while let Some((parent, _)) = chain.last().and_then(|last| last.first_name()) {
+        // What goes to the index needs no directory.
+        while !self.is_to_be_indexed(inode)
+            && let Some((parent, _)) = chain.last().and_then(|last| last.first_name())
+        {
             if parent.has_upper() {
                 break;
             }
@@ -57,12 +61,19 @@ impl Overlay {
         let is_file = attr.kind == Kind::File;
         let data = if data == Data::Below && !(is_file && self.can_leave_data()) { Data::Full } else { data };
         let content = if is_file && data == Data::Full { Some(self.lower_file(inode).await?) } else { None };
-        let origin = self.origin_of(dir.as_ref(), target, &attr).await?;
+        let indexed = inode.state().indexed.clone();
+        let origin = self.origin_of(dir.as_ref(), target, &attr, indexed.is_some()).await?;
         let is_marked = origin.is_some();
         let source = Source { attr, dir: dir.as_ref(), target, data: content, origin };
         let staged = self.staged("copy-up")?;
         let made = stage(&source, staged.work.as_ref(), &staged.name, data, !self.options.volatile).await;
         let file = staged.check(made).await?;
+        if let Some(indexed) = indexed.filter(|_| inode.first_name().is_some()) {
+            let counted = self.count_names(&indexed, &staged).await;
+            let links = staged.check(counted).await?;
+            let copy = Copy { file, lacks_data: data == Data::Below, is_marked: true };
+            return self.publish_indexed(inode, staged, copy, indexed.counted(links)).await.map(|()| true);
+        }
         let copy = Copy { file, lacks_data: data == Data::Below, is_marked };
         self.publish(inode, staged, copy).await.map(|()| true)
     }
@@ -113,6 +124,29 @@ impl Overlay {
             state.copied = made.file_with_data().filter(|_| inode.is_open());
         }
         nothing_happened(parent.as_ref(), name, &before).await;
+        Ok(())
+    }
+
+    /// As [`Overlay::publish_named`] for a file whose lower object has several names.
+    async fn publish_indexed(
+        &self,
+        inode: &Arc<Inode>,
+        staged: Staged<'_>,
+        made: Copy,
+        indexed: Indexed,
+    ) -> Result<()> {
+        let _place = inode.lock.write().await;
+        let copy = staged.work.stat(&staged.name).await;
+        let copy = staged.check(copy).await?.ok_or_else(|| stale("copy-up"))?;
+        let upper = self.publish_in_index(staged, &indexed.key).await?;
+        self.table.remember(&copy, inode.ino);
+        let mut state = inode.state_mut();
+        state.upper = upper;
+        state.indexed = Some(indexed);
+        state.copied_id = Some((copy.dev, copy.ino));
+        state.metacopy = made.lacks_data;
+        state.origin = true;
+        state.copied = made.file_with_data().filter(|_| inode.is_open());
         Ok(())
     }
 

@@ -12,6 +12,8 @@ pub struct Allowed {
     pub parts: bool,
     /// Only where a lower holds whiteouts that are files with a mark.
     pub xattr_whiteouts: bool,
+    /// Only with an index.
+    pub index: bool,
     pub applies: fn(&Step, &Outcome, &Outcome) -> bool,
 }
 
@@ -27,12 +29,24 @@ pub struct Allowed {
 /// - the same of a directory that is removed: the kernel copies it up over what has the name by now, if that looks empty in
 ///   the upper, and the content of a directory that was renamed to there is lost;
 /// - fallocate with collapse or insert: FUSE has no such request.
-pub const ALLOWED: [Allowed; 5] = [
+pub const ALLOWED: [Allowed; 6] = [
+    Allowed {
+        reason: "a file that goes to the index needs no directories in the upper; the kernel copies those of a name up, and \
+                 from there an ACL is removed that is not there",
+        parts: false,
+        xattr_whiteouts: false,
+        index: true,
+        applies: |step, kernel, ours| {
+            let acl = matches!(step.op, Op::RemoveXattr { key, .. } if key.starts_with("system.posix_acl_"));
+            acl && kernel.is_ok() && *ours == Err(Errno::NODATA)
+        },
+    },
     Allowed {
         reason: "a file that was copied up without its data gets it when it is opened for writing; the kernel then \
                  shows the time of that as its last change, though nobody wrote to it",
         parts: false,
         xattr_whiteouts: false,
+        index: false,
         applies: |step, kernel, ours| {
             let stat = matches!(step.op, Op::HandleStat { .. } | Op::Stat { .. });
             let time = |outcome: &Outcome| Some(facts(outcome)?.1);
@@ -44,6 +58,7 @@ pub const ALLOWED: [Allowed; 5] = [
         reason: "a lower object that is unlinked has no links for those who have it open; the kernel shows the lower's",
         parts: false,
         xattr_whiteouts: false,
+        index: false,
         applies: |step, kernel, ours| {
             let (some, none) = ("\"nlink\": \"some\"", "\"nlink\": \"0\"");
             let stat = matches!(step.op, Op::HandleStat { .. });
@@ -55,6 +70,7 @@ pub const ALLOWED: [Allowed; 5] = [
                  in the words of a write that it did by itself",
         parts: true,
         xattr_whiteouts: false,
+        index: false,
         applies: |step, kernel, ours| {
             let nothing = matches!(step.op, Op::Chown { uid: None, gid: None, .. });
             step.user && nothing && *kernel == Err(Errno::PERM) && ours.is_ok()
@@ -63,6 +79,7 @@ pub const ALLOWED: [Allowed; 5] = [
     Allowed {
         parts: false,
         xattr_whiteouts: false,
+        index: false,
         reason: "a lower object that is removed: its attributes can be changed by those who have it open; the kernel \
                  tries to copy it up to its old name and fails",
         applies: |step, kernel, ours| {
@@ -74,6 +91,7 @@ pub const ALLOWED: [Allowed; 5] = [
         reason: "a directory that does not merge and holds such a whiteout looks empty, but the kernel does not remove it",
         parts: true,
         xattr_whiteouts: true,
+        index: false,
         applies: |step, kernel, ours| {
             matches!(step.op, Op::Rmdir { .. } | Op::RemoveAll { .. } | Op::Rename { .. })
                 && *kernel == Err(Errno::NOTEMPTY)
@@ -92,11 +110,12 @@ fn facts(outcome: &Outcome) -> Option<(String, String)> {
 
 /// The allowance under which two outcomes may differ.
 pub fn allowed(
-    xattr_whiteouts: bool,
+    (xattr_whiteouts, index): (bool, bool),
     step: &Step,
     kernel: &Outcome,
     ours: &Outcome,
 ) -> Option<&'static Allowed> {
-    let fits = |allowed: &&Allowed| xattr_whiteouts || !allowed.xattr_whiteouts;
+    let fits =
+        |allowed: &&Allowed| (xattr_whiteouts || !allowed.xattr_whiteouts) && (index || !allowed.index);
     ALLOWED.iter().filter(fits).find(|allowed| (allowed.applies)(step, kernel, ours))
 }

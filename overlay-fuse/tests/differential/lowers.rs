@@ -63,20 +63,49 @@ pub enum Build {
     },
 }
 
-/// One to three layers; `with_marks` some objects have redirects that no overlay wrote.
-pub fn lowers(rng: &mut Rng, with_marks: bool) -> Vec<Vec<Build>> {
+/// What layers have more of than by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extra {
+    Nothing,
+    /// Objects with redirects that no overlay wrote.
+    Marks,
+    /// Files with several names.
+    Links,
+}
+
+/// One to three layers.
+pub fn lowers(rng: &mut Rng, extra: Extra) -> Vec<Vec<Build>> {
     let count = 1 + rng.below(3);
     let xattr_whiteouts = rng.chance(12);
     let mut layers: Vec<_> = (0..count).map(|_| layer(rng, xattr_whiteouts)).collect();
-    if with_marks {
-        for layer in &mut layers {
-            for _ in 0..rng.below(3) {
-                let item = marked(rng);
-                layer.insert(rng.below(layer.len() + 1), item);
+    for layer in &mut layers {
+        match extra {
+            Extra::Nothing => {}
+            Extra::Marks => {
+                for _ in 0..rng.below(3) {
+                    let item = marked(rng);
+                    layer.insert(rng.below(layer.len() + 1), item);
+                }
             }
+            Extra::Links => link(rng, layer),
         }
     }
     layers
+}
+
+fn link(rng: &mut Rng, layer: &mut Vec<Build>) {
+    let files: Vec<_> = layer
+        .iter()
+        .filter_map(|item| match item {
+            Build::File { path, .. } | Build::Symlink { path, .. } => Some(path.clone()),
+            _ => None,
+        })
+        .collect();
+    for _ in 0..if files.is_empty() { 0 } else { rng.below(6) } {
+        let depth = 1 + rng.below(3);
+        let to = (0..depth).map(|_| rng.pick(&NAMES)).collect::<Vec<_>>().join("/");
+        layer.push(Build::Link { from: rng.pick(&files), to });
+    }
 }
 
 fn marked(rng: &mut Rng) -> Build {

@@ -5,9 +5,10 @@ use std::ffi::CString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use overlay_core::overlay::{OverlayOptions, RedirectDir};
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 
 use super::allowed::allowed;
@@ -30,6 +31,8 @@ pub enum Features {
     Off,
     /// Directories with lower content can be renamed, and files copied up without their data.
     On,
+    /// The same, and the names of a lower file stay together.
+    Index,
 }
 
 impl Features {
@@ -37,15 +40,23 @@ impl Features {
         match self {
             Self::Off => "redirect_dir=off,index=off,metacopy=off",
             Self::On => "redirect_dir=on,index=off,metacopy=on",
+            Self::Index => "redirect_dir=on,index=on,metacopy=on",
         }
     }
 
     fn of_ours(self) -> OverlayOptions {
         let (redirect_dir, metacopy) = match self {
             Self::Off => (RedirectDir::Off, false),
-            Self::On => (RedirectDir::On, true),
+            Self::On | Self::Index => (RedirectDir::On, true),
         };
-        OverlayOptions { creates_as: Some((0, 0)), redirect_dir, metacopy, ..OverlayOptions::default() }
+        let index = self == Self::Index;
+        OverlayOptions {
+            index,
+            creates_as: Some((0, 0)),
+            redirect_dir,
+            metacopy,
+            ..OverlayOptions::default()
+        }
     }
 }
 
@@ -66,7 +77,16 @@ impl Kernel {
         );
         let options = CString::new(options).unwrap();
         let target = dir.join("kmnt");
-        rustix::mount::mount("overlay", &target, "overlay", MountFlags::empty(), options.as_c_str()).unwrap();
+        let mount =
+            || rustix::mount::mount("overlay", &target, "overlay", MountFlags::empty(), options.as_c_str());
+        // With an index the kernel takes the upper for itself. Somebody's mount namespace, made just then, may hold the mount
+        // before for a moment.
+        let mut patience = 400;
+        while let Err(errno) = mount() {
+            assert!(errno == Errno::BUSY && patience > 0, "mount {}: {errno}", options.to_string_lossy());
+            patience -= 1;
+            std::thread::sleep(Duration::from_millis(25));
+        }
         Self { target }
     }
 }
@@ -140,7 +160,14 @@ impl Pair {
     }
 
     fn trees(&self) -> (Tree, Tree) {
-        (self.kernel_side.tree(), self.our_side.tree())
+        let mut trees = (self.kernel_side.tree(), self.our_side.tree());
+        if self.features == Features::Index {
+            // A file that goes to the index needs no directories in the upper; the kernel copies those of a name up.
+            for facts in trees.0.values_mut().chain(trees.1.values_mut()) {
+                facts.remove("merged");
+            }
+        }
+        trees
     }
 
     fn layers(&self) -> Vec<Tree> {
@@ -157,7 +184,7 @@ impl Pair {
         if kernel == ours {
             return None;
         }
-        match allowed(self.xattr_whiteouts, step, &kernel, &ours) {
+        match allowed((self.xattr_whiteouts, self.features == Features::Index), step, &kernel, &ours) {
             None => Some(format!("kernel {kernel:?}\nours   {ours:?}")),
             Some(allowed) => {
                 eprintln!("{step:?}: allowed: {}", allowed.reason);
@@ -191,7 +218,8 @@ impl Pair {
         }) {
             return Some(format!("{path} is a copy in a directory that is not marked as impure"));
         }
-        if kernel != ours {
+        // A name of an indexed file is brought into the upper at other times.
+        if kernel != ours && self.features != Features::Index {
             return Some(format!("the marks differ:\n  kernel {kernel:?}\n  ours   {ours:?}"));
         }
         for (one, other) in [("upper", "kupper"), ("work", "kwork")] {
