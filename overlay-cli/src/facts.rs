@@ -20,6 +20,8 @@ pub(crate) struct Facts {
     pub(crate) too_deep: Vec<bool>,
     /// The upper and the work.
     pub(crate) upper: Option<(Directory, Directory)>,
+    /// The layer in which the mount point lies, if it is one that is read by its path.
+    pub(crate) mounted_inside: Option<String>,
     /// The mount point.
     pub(crate) mountpoint: Directory,
     /// Where the kernel's overlayfs has the upper mounted already. (A server of ours holds a lock on it.)
@@ -56,10 +58,23 @@ impl Facts {
                 .map(|lower| too_deep(lower, offer, runtime))
                 .collect::<Result<_>>()?,
             upper: upper.map(|pair| (Directory::at(&pair.upper), Directory::at(&pair.work))),
+            mounted_inside: mounted_inside(intent),
             mountpoint: Directory::at(&intent.mountpoint),
             upper_mounted_on: upper.map(|pair| mounted_on(&pair.upper)).transpose()?.flatten(),
         })
     }
+}
+
+/// A `file://` store looks every object up by its path, the mount and all.
+fn mounted_inside(intent: &Intent) -> Option<String> {
+    let mountpoint = intent.mountpoint.canonicalize().ok()?;
+    let stores = intent.all_lowers().filter(|lower| lower.spec.scheme() == "file");
+    let names = stores.map(|lower| lower.spec.to_string());
+    let holds = |name: &String| {
+        let path = name.strip_prefix("file://").and_then(|path| Path::new(path).canonicalize().ok());
+        path.is_some_and(|path| mountpoint.starts_with(path))
+    };
+    names.into_iter().find(holds)
 }
 
 fn too_deep(lower: &Lower, offer: &Offer, runtime: &Path) -> Result<bool> {

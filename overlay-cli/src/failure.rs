@@ -6,8 +6,12 @@ use overlay_kernel::{KernelError, Refusal};
 
 /// A command's failure: one sentence, on one line.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Failure(String);
+#[error("{sentence}")]
+pub(crate) struct Failure {
+    sentence: String,
+    /// The kernel's overlayfs refuses what our own merge may well do.
+    is_the_kernels: bool,
+}
 
 /// What a step of a command answers.
 pub(crate) type Result<T> = std::result::Result<T, Failure>;
@@ -16,7 +20,17 @@ impl Failure {
     /// A failure of this sentence; a text of many lines becomes one.
     pub(crate) fn new(sentence: impl AsRef<str>) -> Self {
         let lines = sentence.as_ref().lines().map(str::trim).filter(|line| !line.is_empty());
-        Self(lines.collect::<Vec<_>>().join("; "))
+        Self { sentence: lines.collect::<Vec<_>>().join("; "), is_the_kernels: false }
+    }
+
+    /// The same, as a refusal of the kernel's overlayfs.
+    pub(crate) fn of_the_kernel(self) -> Self {
+        Self { is_the_kernels: true, ..self }
+    }
+
+    /// Whether it is a refusal of the kernel's overlayfs, so that the fuse engine is worth a try.
+    pub(crate) fn is_the_kernels(&self) -> bool {
+        self.is_the_kernels
     }
 
     /// The failure of an effect on `what`: "cannot WHAT: CAUSE".
@@ -47,13 +61,13 @@ impl From<MountError> for Failure {
 
 impl From<KernelError> for Failure {
     fn from(error: KernelError) -> Self {
-        Self::new(error.to_string())
+        Self::new(error.to_string()).of_the_kernel()
     }
 }
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
-        Self::new(refusal.to_string())
+        Self::new(refusal.to_string()).of_the_kernel()
     }
 }
 

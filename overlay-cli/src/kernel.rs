@@ -1,6 +1,6 @@
 //! A union that the kernel merges: what must hold before, and the mount.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use overlay_core::marker::kernel::Namespace;
@@ -21,13 +21,14 @@ pub(crate) fn mount(
     namespace: Namespace,
     images: &[Image],
     shelter: &Path,
-) -> Result<Mounted> {
+) -> Result<(Mounted, Locks)> {
     let userxattr = namespace == Namespace::User;
-    if let Some(upper) = &intent.upper {
-        refuse_in_use(upper)?;
-        if let Some(why) = upper_refusal_with(upper, userxattr)? {
-            return Err(Failure::new(why));
-        }
+    // Held until the union is there, and by whoever serves layers of it for as long as he does.
+    let locks = intent.upper.as_ref().map(lock).transpose()?.unwrap_or_default();
+    if let Some(upper) = &intent.upper
+        && let Some(why) = upper_refusal_with(upper, userxattr)?
+    {
+        return Err(Failure::new(why).of_the_kernel());
     }
     let plan = Plan::new(&intent.request(process::is_root(), userxattr))?;
     let images: Vec<_> = images.iter().map(AsFd::as_fd).collect();
@@ -36,31 +37,32 @@ pub(crate) fn mount(
         mounted.unmount()?;
         return Err(failure);
     }
-    Ok(mounted)
+    Ok((mounted, Locks(locks)))
 }
+
+/// The locks on an upper and its work directory.
+pub(crate) struct Locks(#[expect(dead_code, reason = "it is held, not read")] Vec<OwnedFd>);
 
 /// How this kernel is told what to merge.
 pub(crate) fn means() -> Result<Means> {
     match Offer::probe() {
         Offer::Overlayfs(means) => Ok(means),
-        Offer::Nothing(why) => Err(Failure::new(why)),
+        Offer::Nothing(why) => Err(Failure::new(why).of_the_kernel()),
     }
 }
 
-/// Fails if a server of ours holds the upper or the work: the kernel would let both write.
-fn refuse_in_use(upper: &Upper) -> Result<()> {
-    for path in [&upper.upper, &upper.work] {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::open(path, flags, Mode::empty())
-            .map_err(|errno| Failure::cannot(format_args!("open {}", path.display()), errno))?;
-        match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) => {
-                return Err(Failure::new(format!("{} is in use by another mount", path.display())));
-            }
-            locked => {
-                locked.map_err(|errno| Failure::cannot(format_args!("lock {}", path.display()), errno))?
-            }
-        }
+/// Locks the upper and the work, or fails if a server of ours holds one of them: the kernel would let both write.
+fn lock(upper: &Upper) -> Result<Vec<OwnedFd>> {
+    [&upper.upper, &upper.work].into_iter().map(|path| lock_one(path)).collect()
+}
+
+fn lock_one(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(path, flags, Mode::empty())
+        .map_err(|errno| Failure::cannot(format_args!("open {}", path.display()), errno))?;
+    match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(directory),
+        Err(Errno::WOULDBLOCK) => Err(Failure::new(format!("{} is in use by another mount", path.display()))),
+        Err(errno) => Err(Failure::cannot(format_args!("lock {}", path.display()), errno)),
     }
-    Ok(())
 }

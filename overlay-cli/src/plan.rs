@@ -140,6 +140,13 @@ impl Intent {
         }
         present("mount point", &self.mountpoint.display().to_string(), &facts.mountpoint)?;
         self.check_overlap(facts)?;
+        if let Some(layer) = &facts.mounted_inside {
+            let mountpoint = self.mountpoint.display();
+            return Err(Failure::new(format!(
+                "mount point {mountpoint} lies inside the layer {layer}, which would lead into itself; name the \
+                 layer by its path"
+            )));
+        }
         match (&self.upper, &facts.upper_mounted_on) {
             (Some(Upper { upper, .. }), Some(place)) => {
                 let (upper, place) = (upper.display(), place.display());
@@ -202,6 +209,18 @@ impl Intent {
     }
 
     fn obstacle(&self, offer: &Offer) -> Option<String> {
+        // The kernel would mount it without a word, and without the option.
+        let needs_handles = |(key, value): &&(String, String)| {
+            matches!(key.as_str(), "index" | "nfs_export") && value == "on"
+        };
+        if let (Some(image), Some((key, _))) =
+            (self.images().next(), self.options.kernel.iter().find(needs_handles))
+        {
+            return Some(format!(
+                "the kernel engine has no {key}=on with the layer {}, which gives out no file handles",
+                image.spec
+            ));
+        }
         if let Err(refusal) = Plan::new(&self.request(false, false)) {
             return Some(refusal.to_string());
         }

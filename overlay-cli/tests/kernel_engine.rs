@@ -151,7 +151,8 @@ fn a_server_keeps_no_other_union() {
     first.run(&mount(&first, ""));
     second.run(&mount(&second, ""));
     first.run("overlay umount mnt");
-    assert_eq!((servers(&first).len(), servers(&second).len()), (0, 1));
+    no_server_stays(&first);
+    assert_eq!(servers(&second).len(), 1);
     second.run("overlay umount mnt");
 }
 
@@ -274,6 +275,72 @@ fn layers_that_only_hold_data_are_read_by_both_engines() {
         s.prints("cat mnt/file; ls mnt", "content\nfile");
         s.run("overlay umount mnt");
     }
+}
+
+#[test]
+fn access_lists_of_a_layer_that_is_served_are_enforced() {
+    needs_fuse!();
+    let s = seeded();
+    if !shell::has("access_lists_of_a_layer_that_is_served_are_enforced", &["setfacl", "setpriv"]) {
+        return;
+    }
+    s.run("chown 0:65534 served/file; chmod 660 served/file; setfacl -m g::---,u:1234:rw,m::rw served/file");
+    let as_user = |uid: u32, script: &str| {
+        format!("setpriv --reuid {uid} --regid {uid} --clear-groups sh -c '{script}'")
+    };
+    for engine in ["kernel", "fuse"] {
+        s.run(&mount(&s, "").replace("--engine kernel", &format!("--engine {engine}")));
+        for script in ["cat mnt/file", "echo more >> mnt/file"] {
+            let complaint = s.fails(&as_user(65534, script));
+            assert!(complaint.contains("Permission denied"), "{engine}: {complaint}");
+        }
+        s.prints(&as_user(1234, "cat mnt/file; echo more >> mnt/file; cat mnt/file"), "served\nserved\nmore");
+        s.run("overlay umount mnt; rm -r upper work; mkdir upper work");
+    }
+}
+
+/// A server that takes connections and says nothing, and a layer in it.
+fn silence() -> (std::net::TcpListener, String) {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("s3://bucket/x?endpoint=http://{}&region=us-east-1", silent.local_addr().unwrap());
+    (silent, url)
+}
+
+#[test]
+fn a_layer_that_cannot_be_opened_fails_once_and_gives_way_to_a_signal() {
+    needs_fuse!();
+    let s = seeded();
+    let keys = "export AWS_ACCESS_KEY_ID=a AWS_SECRET_ACCESS_KEY=b;";
+    let (_silent, url) = silence();
+    let complaint = s.fails(&format!("{keys} overlay mount --lower '{url}&timeout=1' --lower local mnt"));
+    assert!(complaint.contains("s3://bucket/x") && complaint.trim().lines().count() == 1, "{complaint}");
+    let (silent, url) = silence();
+    let mut command = s.command(&format!("{keys} exec overlay mount -f --lower '{url}' --lower local mnt"));
+    let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let _asked = silent.accept().unwrap();
+    let pid = rustix::process::Pid::from_raw(child.id() as i32).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let said = std::io::read_to_string(child.stderr.take().unwrap()).unwrap();
+    assert!(!child.wait().unwrap().success());
+    assert_eq!(said.trim(), "overlay: it was asked to end before anything was mounted");
+}
+
+#[test]
+fn a_store_of_files_is_found_by_its_path_and_holds_no_mount_point() {
+    needs_fuse!();
+    let s = seeded();
+    let dir = s.dir().display();
+    s.run("mkdir -p disk/data; echo below > disk/data/other");
+    let script = format!(
+        "mount -t tmpfs none disk; mkdir disk/data; echo in > disk/data/file
+         overlay mount --engine kernel --lower file://{dir}/disk/data --upper upper --work work mnt
+         ls mnt; cat mnt/file; overlay umount mnt"
+    );
+    std::fs::write(s.at("script"), script).unwrap();
+    s.prints("unshare --mount sh -e script", "file\nin");
+    s.run("mkdir base/mnt");
+    let complaint = s.fails(&format!("overlay mount --lower file://{dir}/base --lower local base/mnt"));
+    assert!(complaint.contains("which would lead into itself; name the layer by its path"), "{complaint}");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use overlay_kernel::Offer;
+use overlay_kernel::{Mounted, Offer};
+use tokio::runtime::Runtime;
 
 use super::{dry_run, remount};
 use crate::args::{self, Wanted};
@@ -58,15 +59,18 @@ pub(crate) fn run(
 fn by_kernel(args: &args::Mount, invocation: &Invocation, intent: &Intent, choice: Choice) -> Result<()> {
     process::raise_descriptors();
     let namespace = serve::namespace(intent)?;
+    let mut watch = if args.foreground { Some(Watch::new()?) } else { None };
     match kernel::mount(intent, namespace, &[], &invocation.runtime_directory()) {
-        Ok(_) => announce(args, &choice.to_string()),
-        // What the kernel refuses, an upper on another overlay say, the fuse engine may well serve.
-        Err(failure) if intent.wanted == Wanted::Auto => {
-            return by_server(args, invocation, intent, intent.fuse(failure.to_string())?);
+        Ok((mounted, _locks)) => {
+            announce(args, &choice.to_string());
+            watch.as_mut().map_or(Ok(()), |watch| watch.stay(intent, &mounted))
         }
-        Err(failure) => return Err(failure),
+        // What the kernel refuses, an upper on another overlay say, the fuse engine may well serve.
+        Err(failure) if intent.wanted == Wanted::Auto && failure.is_the_kernels() => {
+            by_server(args, invocation, intent, intent.fuse(failure.to_string())?)
+        }
+        Err(failure) => Err(failure),
     }
-    if args.foreground { stay(intent) } else { Ok(()) }
 }
 
 fn by_server(args: &args::Mount, invocation: &Invocation, intent: &Intent, choice: Choice) -> Result<()> {
@@ -105,19 +109,34 @@ fn serve_in_background(intent: &Intent, invocation: &Invocation, choice: Choice)
 /// How often a foreground command looks whether the kernel's mount is still there.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Stays until the mount is gone, or takes it away when asked to end.
-fn stay(intent: &Intent) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::cannot("start the runtime", error))?;
-    let ours = mounts::topmost(&intent.mountpoint)?;
-    runtime.block_on(async {
-        let mut signals = Signals::new()?;
-        while ours.is_some() && mounts::topmost(&intent.mountpoint)? == ours {
-            tokio::select! {
-                () = signals.next() => return Ok(overlay_fuse::unmount(&intent.mountpoint, true)?),
-                () = tokio::time::sleep(LOOK) => {}
+/// A command that stays in the foreground, though the kernel needs nobody.
+struct Watch {
+    runtime: Runtime,
+    signals: Signals,
+}
+
+impl Watch {
+    /// Takes the signals, before there is a mount that one could leave behind.
+    fn new() -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Failure::cannot("start the runtime", error))?;
+        let signals = runtime.block_on(async { Signals::new() })?;
+        Ok(Self { runtime, signals })
+    }
+
+    /// Stays until the mount is gone, or takes it away when asked to end, or when it can be seen no more.
+    fn stay(&mut self, intent: &Intent, mounted: &Mounted) -> Result<()> {
+        let Self { runtime, signals } = self;
+        let gone = runtime.block_on(async {
+            let ours = mounts::topmost(&intent.mountpoint)?.map(|mount| mount.device);
+            while mounts::all()?.into_iter().any(|mount| Some(mount.device) == ours) {
+                tokio::select! {
+                    () = signals.next() => return Ok(mounted.unmount()?),
+                    () = tokio::time::sleep(LOOK) => {}
+                }
             }
-        }
-        Ok(())
-    })
+            Ok(())
+        });
+        gone.or_else(|failure| mounted.unmount().map_err(Failure::from).and(Err(failure)))
+    }
 }

@@ -53,6 +53,6 @@ fn wait(watch: Option<Watch>, path: &Path, lazy: bool) -> Result<()> {
         return Ok(());
     }
     let seconds = limit.as_secs();
-    let sentence = "is out of sight, but something still uses it: its server has not ended within";
-    Err(Failure::new(format!("{shown} {sentence} {seconds} s")))
+    let sentence = "is unmounted, but its server has not ended within";
+    Err(Failure::new(format!("{shown} {sentence} {seconds} s; something may still use it")))
 }

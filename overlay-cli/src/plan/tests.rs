@@ -32,6 +32,7 @@ fn facts(intent: &Intent) -> Facts {
         lowers: lowers.map(|(lower, ino)| lower.spec.path().map(|_| present(ino))).collect(),
         too_deep: intent.all_lowers().map(|_| false).collect(),
         upper: intent.upper.as_ref().map(|_| (present(1), present(2))),
+        mounted_inside: None,
         mountpoint: present(3),
         upper_mounted_on: None,
     }
@@ -88,7 +89,11 @@ fn the_file_system_has_a_say() {
     let intent = intent("--lower a --lower b --upper u --work w");
     intent.check(&facts(&intent)).unwrap();
     type Change = fn(&mut Facts);
-    let changes: [(Change, &str); 11] = [
+    let changes: [(Change, &str); 12] = [
+        (
+            |f| f.mounted_inside = Some("file:///x".into()),
+            "mount point /m lies inside the layer file:///x, which would lead into itself; name the layer by its path",
+        ),
         (|f| f.upper_mounted_on = Some("/x".into()), "upper u is in use by the mount on /x"),
         (|f| f.lowers[1] = Some(Directory::Absent), "lower layer b does not exist"),
         (|f| f.lowers[0] = Some(Directory::Other), "lower layer a is not a directory"),
@@ -152,6 +157,7 @@ fn auto_takes_the_kernel_where_it_can_serve_the_stack() {
         ("--lower a --lower b --engine fuse", &ANY, Engine::Fuse, "asked for"),
         ("--lower a --lower b --engine kernel", &ANY, Engine::Kernel, "asked for"),
         ("--lower a --lower b -o xino=on", &ANY, Engine::Kernel, "all layers"),
+        ("--lower a --lower s3://b/p -o index=on", &ANY, Engine::Fuse, "no index=on with the layer s3://b/p"),
         ("--lower a -o redirect_dir=nofollow,index=off,metacopy=off,xino=auto", &ANY, Engine::Fuse, "second"),
     ] {
         let (engine, because) = engine(words, offer);

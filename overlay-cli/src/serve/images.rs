@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use super::home::{self, Home};
 use super::{Mount, Signals, Started, Unmount, Watched, lifeline, namespace, proof, runtime, threads};
 use crate::failure::{Failure, Result};
-use crate::kernel;
+use crate::kernel::{self, Locks};
 use crate::plan::Intent;
 use crate::process::{self, Invocation};
 use crate::registry::Layers;
@@ -23,6 +23,7 @@ pub(crate) struct ImageServers {
     mounted: Mounted,
     /// Where it is, if this process is not.
     left: Option<home::Namespace>,
+    _locks: Locks,
 }
 
 /// The images, not part of a union yet.
@@ -38,21 +39,28 @@ pub(super) fn start(intent: &Intent, invocation: &Invocation, watched: Watched) 
     let namespace = namespace(intent)?;
     let (ready, home) = Home::find(watched, intent).apart(|| ready(intent, invocation, namespace))?;
     let Ready { images, runtime, signals } = ready?;
-    let mounted = kernel::mount(intent, namespace, &images, &invocation.runtime_directory())?;
+    let (mounted, locks) = kernel::mount(intent, namespace, &images, &invocation.runtime_directory())?;
     // Before the namespace is left, in which the mount is seen.
     let lifeline = lifeline(intent);
-    let left = home.leave()?;
+    let left = match home.leave() {
+        Ok(left) => left,
+        Err(failure) => {
+            mounted.unmount()?;
+            return Err(failure);
+        }
+    };
     // From here on the union alone keeps the images.
     let servers = images.into_iter().map(Image::into_server).collect();
-    let servers = ImageServers { servers, mounted, left };
+    let servers = ImageServers { servers, mounted, left, _locks: locks };
     Ok(Started { mount: Mount::Images(servers), runtime, signals, lifeline })
 }
 
 fn ready(intent: &Intent, invocation: &Invocation, namespace: Namespace) -> Result<Ready> {
     let runtime = runtime()?;
-    let signals = runtime.block_on(async { Signals::new() })?;
-    proof::copy_up_works(&runtime, namespace, &invocation.runtime_directory())?;
-    let images = runtime.block_on(open(intent, invocation, namespace, &runtime))?;
+    let mut signals = runtime.block_on(async { Signals::new() })?;
+    let backed = intent.images().any(|lower| lower.spec.path().is_some());
+    proof::copy_up_works(&runtime, namespace, &invocation.runtime_directory(), backed)?;
+    let images = runtime.block_on(signals.unless_asked(open(intent, invocation, namespace, &runtime)))?;
     Ok(Ready { images, runtime, signals })
 }
 
@@ -82,7 +90,9 @@ pub(super) fn options(namespace: Namespace) -> ImageOptions {
 fn failed(error: ImageError, label: &str) -> Failure {
     match error {
         ImageError::Layer(error) => error.into(),
-        ImageError::Mount(error) => Failure::cannot(format_args!("serve layer {label}"), error),
+        ImageError::Mount(error) => {
+            Failure::cannot(format_args!("serve layer {label}"), error).of_the_kernel()
+        }
     }
 }
 

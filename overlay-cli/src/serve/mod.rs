@@ -96,7 +96,7 @@ impl Server {
             Engine::Fuse => return Ok((Self::union(intent, invocation, watched)?, choice)),
             Engine::Kernel => match images::start(intent, invocation, watched) {
                 Ok(started) => return Ok((Self::of(started), choice)),
-                Err(failure) if intent.wanted == Wanted::Auto => failure,
+                Err(failure) if intent.wanted == Wanted::Auto && failure.is_the_kernels() => failure,
                 Err(failure) => return Err(failure),
             },
         };

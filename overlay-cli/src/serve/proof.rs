@@ -2,9 +2,11 @@
 //! would fail at somebody's first write.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use overlay_core::Layer;
+use overlay_core::local::{LocalLayer, LocalOptions};
 use overlay_core::marker::kernel::Namespace;
 use overlay_core::memory::MemoryLayer;
 use overlay_fuse::Image;
@@ -20,29 +22,47 @@ use crate::kernel;
 const BEFORE: &[u8] = b"proof";
 const AFTER: &[u8] = b"proof!";
 
-/// Fails if a file of an image cannot be copied up by this kernel.
-pub(super) fn copy_up_works(runtime: &Runtime, namespace: Namespace, shelter: &Path) -> Result<()> {
+/// Fails if a file of an image cannot be copied up by this kernel; `backed`: one that is passed through to a local file.
+pub(super) fn copy_up_works(
+    runtime: &Runtime,
+    namespace: Namespace,
+    shelter: &Path,
+    backed: bool,
+) -> Result<()> {
     let means = kernel::means()?;
     if means == Means::Legacy {
         tracing::warn!("whether this kernel copies files up from a layer that is served was not tried");
         return Ok(());
     }
-    let proven = runtime.block_on(prove(runtime, namespace, means, shelter));
+    let proven = runtime.block_on(prove(runtime, namespace, means, shelter, backed));
     let fail =
         |why| Failure::new(format!("this kernel cannot copy a file up from a layer that is served: {why}"));
     proven.map_err(fail)
 }
 
-async fn prove(runtime: &Runtime, namespace: Namespace, means: Means, shelter: &Path) -> Result<()> {
-    let layer = MemoryLayer::builder("proof").file("file", BEFORE).build()?;
-    let image = Image::serve(Arc::new(layer), &options(namespace), runtime.handle().clone()).await;
-    let image = image.map_err(|error| Failure::new(error.to_string()))?;
+async fn prove(
+    runtime: &Runtime,
+    namespace: Namespace,
+    means: Means,
+    shelter: &Path,
+    backed: bool,
+) -> Result<()> {
     let scratch = overlay_kernel::scratch()?;
     let directory = |name: &str| {
         rustix::fs::mkdirat(&scratch, name, Mode::RWXU)
             .map_err(|errno| Failure::cannot("make a directory on a tmpfs", errno))?;
         Ok::<_, Failure>(format!("/proc/self/fd/{}/{name}", scratch.as_raw_fd()).into())
     };
+    let layer: Arc<dyn Layer> = if backed {
+        let lower: PathBuf = directory("lower")?;
+        std::fs::write(lower.join("file"), BEFORE)
+            .map_err(|error| Failure::cannot("write to a tmpfs", error))?;
+        Arc::new(LocalLayer::open(&lower, &LocalOptions::new(namespace))?)
+    } else {
+        Arc::new(MemoryLayer::builder("proof").file("file", BEFORE).build()?)
+    };
+    let image = Image::serve(layer, &options(namespace), runtime.handle().clone()).await;
+    let image = image.map_err(|error| Failure::new(error.to_string()))?;
     let upper = Upper { upper: directory("upper")?, work: directory("work")? };
     let userxattr = (namespace == Namespace::User).then(|| ("userxattr".to_owned(), None));
     let request = Request {

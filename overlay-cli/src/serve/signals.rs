@@ -22,6 +22,14 @@ impl Signals {
         ]))
     }
 
+    /// Does what may take its time, unless one of them comes first: nothing is mounted yet, so it is just dropped.
+    pub(super) async fn unless_asked<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            done = work => done,
+            () = self.next() => Err(Failure::new("it was asked to end before anything was mounted")),
+        }
+    }
+
     /// Waits for one of them.
     pub(crate) fn next(&mut self) -> impl Future<Output = ()> {
         let [terminate, interrupt, hangup] = &mut self.0;

@@ -56,15 +56,21 @@ pub(super) fn start(intent: &Intent, invocation: &Invocation, watched: Watched) 
     }
     tracing::debug!(mountpoint = %intent.mountpoint.display(), layers = ?overlay.layer_labels(), "mounted");
     let lifeline = lifeline(intent);
-    let left = if leaves { home.leave()? } else { None };
+    let left = match if leaves { home.leave() } else { Ok(None) } {
+        Ok(left) => left,
+        Err(failure) => {
+            mounted.unmounter().unmount()?;
+            return Err(failure);
+        }
+    };
     Ok(Started { mount: Mount::Union(Union { overlay, mounted, left }), runtime, signals, lifeline })
 }
 
 fn opened(intent: &Intent, invocation: &Invocation) -> Result<Opened> {
     let runtime = runtime()?;
     // Before there is a mount: a signal that ends the process would leave a dead one behind.
-    let signals = runtime.block_on(async { Signals::new() })?;
-    let overlay = runtime.block_on(open(intent, &invocation.variables))?;
+    let mut signals = runtime.block_on(async { Signals::new() })?;
+    let overlay = runtime.block_on(signals.unless_asked(open(intent, &invocation.variables)))?;
     let ready = match overlay_fuse::prepare(overlay.clone(), &options(intent), runtime.handle().clone()) {
         Err(error) if error.is_permission() => None,
         ready => Some(ready?),
