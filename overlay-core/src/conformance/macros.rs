@@ -55,6 +55,7 @@ macro_rules! layer_suite {
             whiteouts_are_whiteouts
             opaque_directories_are_opaque
             nothing_is_redirected
+            identities_tell_objects_apart
             contents_are_as_declared
             an_empty_file_is_empty
             reads_end_at_the_end
@@ -158,6 +159,8 @@ macro_rules! upper_suite {
             pins_hold_links_themselves
             files_set_their_attributes
             flags_are_set_or_refused
+            marks_are_read_back
+            the_index_lies_beside_the_tree
         }
     };
 }

@@ -1,5 +1,7 @@
 //! Promises about attributes, links, xattrs and marks.
 
+use std::collections::HashMap;
+
 use crate::attr::Kind;
 use crate::conformance::suite::Subject;
 use crate::conformance::tree::What;
@@ -170,5 +172,20 @@ pub async fn nothing_is_redirected(t: &Lower) {
     for row in t.tree.rows().iter().filter(|row| row.what != What::Whiteout) {
         let entry = t.entry(&row.path).await;
         assert_eq!((entry.redirect, entry.metacopy), (None, false), "{}", row.path.escape_ascii());
+    }
+}
+
+/// An identity is one object's alone, and what is found by it is that object. A layer may have none, or not find it.
+pub async fn identities_tell_objects_apart(t: &Lower) {
+    let mut known = HashMap::new();
+    for row in t.tree.rows().iter().filter(|row| row.what != What::Whiteout) {
+        let (dir, name) = t.place(row).await;
+        let Some(id) = dir.id(Target::Child(&name)).await.unwrap() else { return };
+        let attr = dir.stat(&name).await.unwrap().unwrap();
+        if let Some(found) = t.layer.find(&id).await.unwrap() {
+            assert_eq!((found.ino, found.kind), (attr.ino, attr.kind), "{}", row.path.escape_ascii());
+        }
+        let other = known.insert(id, attr.ino);
+        assert!(other.is_none_or(|ino| ino == attr.ino), "{}", row.path.escape_ascii());
     }
 }

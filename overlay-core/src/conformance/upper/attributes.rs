@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::attr::{Attr, Kind, SetAttr, SetTime, Time};
 use crate::conformance::suite::Subject;
 use crate::conformance::walk::{fails, name};
+use crate::entry::Mark;
 use crate::error::Kind as ErrorKind;
 use crate::layer::{Make, Node, Rename, SetXattr, Target, UpperDir, UpperLayer, UpperNode};
 
@@ -297,4 +298,44 @@ pub async fn flags_are_set_or_refused(t: &Upper) {
             assert!(matches!(kind, ErrorKind::NotTty | ErrorKind::Unsupported), "{error}");
         }
     }
+}
+
+/// Marks of the union are read back by a look-up, and users do not see them. A layer may have no place for them.
+pub async fn marks_are_read_back(t: &Upper) {
+    let root = furnished(t).await;
+    let (f, d) = (name("f"), name("d"));
+    match root.set_mark(Target::Child(&d), Mark::Redirect, Some(b"elsewhere")).await {
+        Err(error) if error.kind() == ErrorKind::Unsupported => return,
+        marked => marked.unwrap(),
+    }
+    root.pin(&f).await.unwrap().set_mark(Mark::Metacopy, Some(b"")).await.unwrap();
+    root.set_mark(Target::Child(&f), Mark::Origin, Some(b"origin")).await.unwrap();
+    root.set_mark(Target::Child(&f), Mark::Nlink, Some(b"U+1")).await.unwrap();
+    root.upper_dir(&d).await.unwrap().set_mark(Target::Itself, Mark::Impure, Some(b"y")).await.unwrap();
+    let (file, dir) = (t.entry("f").await, t.entry("d").await);
+    assert_eq!((dir.redirect.as_deref(), dir.impure, dir.metacopy), (Some(&b"elsewhere"[..]), true, false));
+    assert_eq!((file.metacopy, file.origin.as_deref()), (true, Some(&b"origin"[..])));
+    assert_eq!(file.nlink.as_deref(), Some(&b"U+1"[..]));
+    for path in [&f, &d] {
+        assert_eq!(root.xattr_keys(Target::Child(path)).await.unwrap(), [b""; 0], "{path}");
+    }
+    for _ in 0..2 {
+        root.set_mark(Target::Child(&d), Mark::Redirect, None).await.unwrap();
+        root.set_mark(Target::Child(&f), Mark::Metacopy, None).await.unwrap();
+    }
+    assert_eq!((t.entry("d").await.redirect, t.entry("f").await.metacopy), (None, false));
+}
+
+/// What is moved from work into the index can be given names in the tree from there. A layer may have no index.
+pub async fn the_index_lies_beside_the_tree(t: &Upper) {
+    let Some(index) = t.layer.index().await.unwrap() else { return };
+    let (root, work) = (t.layer.upper_root().await.unwrap(), t.layer.work().await.unwrap());
+    work.create(&name("#1"), 0o600).await.unwrap().write_at(0, b"x").await.unwrap();
+    work.rename(&name("#1"), index.as_ref(), &name("00fb"), Rename::NoReplace).await.unwrap();
+    index.link(&name("00fb"), root.as_ref(), &name("named")).await.unwrap();
+    assert_eq!(t.entry("named").await.attr.nlink, 2);
+    let again = t.layer.index().await.unwrap().unwrap();
+    assert!(again.lookup(&name("00fb")).await.unwrap().is_some(), "it is one index");
+    again.unlink(&name("00fb")).await.unwrap();
+    assert_eq!(t.entry("named").await.attr.nlink, 1);
 }
