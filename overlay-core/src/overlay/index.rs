@@ -1,7 +1,7 @@
 //! The index: lower files with several names keep them as names of one file when they are copied up.
 //!
 //! The copy of such a file lies in the index, under the file handle of the lower object, and each name of that leads to
-//! it. A name is brought into the upper only when it is to be moved.
+//! it. A name is brought into the upper when it is to be moved, or is known when the copy is made.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use super::lookup::Built;
 use super::reach::UpperPlace;
 use super::remove::Pin;
 use super::stage::Staged;
+use super::up::nothing_happened;
 use super::{Overlay, stale};
 use crate::attr::Attr;
 use crate::copy_up::Data;
@@ -177,6 +178,24 @@ impl Overlay {
         self.set_links(inode, Links::Lower(i64::from(total) - i64::from(indexed.lower))).await?;
         index.link(&key, dir, name).await?;
         self.set_links(inode, Links::of(total, attr.nlink + 1)).await
+    }
+
+    /// Brings the names by which a file is known into the upper, where their directories are there: a mount without an index
+    /// sees the copy under these. The others are found by the index, so a failure is no error. The caller holds the inode's lock.
+    pub(super) async fn bring_known_names(&self, inode: &Inode) {
+        let names = inode.state().names.clone();
+        for (parent, name) in names {
+            let Some(dir) = parent.upper_dir() else { continue };
+            let brought = async {
+                let before = dir.attr().await?;
+                self.bring_name(inode, &parent, dir.as_ref(), &name).await?;
+                Ok::<_, Error>(before)
+            };
+            match brought.await {
+                Ok(before) => nothing_happened(dir.as_ref(), &name, &before).await,
+                Err(error) => tracing::warn!(%error, %name, "without the index this name has what was below"),
+            }
+        }
     }
 
     /// Records how many names an indexed file has.

@@ -18,10 +18,7 @@ impl Overlay {
     pub(super) async fn copy_up(&self, inode: &Arc<Inode>, data: Data) -> Result<bool> {
         self.work("copy-up")?;
         let mut chain = vec![inode.clone()];
-        // What goes to the index needs no directory.
-        while !self.is_to_be_indexed(inode)
-            && let Some((parent, _)) = chain.last().and_then(|last| last.first_name())
-        {
+        while let Some((parent, _)) = chain.last().and_then(|last| last.first_name()) {
             if parent.has_upper() {
                 break;
             }
@@ -140,13 +137,16 @@ impl Overlay {
         let copy = staged.check(copy).await?.ok_or_else(|| stale("copy-up"))?;
         let upper = self.publish_in_index(staged, &indexed.key).await?;
         self.table.remember(&copy, inode.ino);
-        let mut state = inode.state_mut();
-        state.upper = upper;
-        state.indexed = Some(indexed);
-        state.copied_id = Some((copy.dev, copy.ino));
-        state.metacopy = made.lacks_data;
-        state.origin = true;
-        state.copied = made.file_with_data().filter(|_| inode.is_open());
+        {
+            let mut state = inode.state_mut();
+            state.upper = upper;
+            state.indexed = Some(indexed);
+            state.copied_id = Some((copy.dev, copy.ino));
+            state.metacopy = made.lacks_data;
+            state.origin = true;
+            state.copied = made.file_with_data().filter(|_| inode.is_open());
+        }
+        self.bring_known_names(inode).await;
         Ok(())
     }
 

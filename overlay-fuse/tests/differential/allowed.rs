@@ -31,14 +31,15 @@ pub struct Allowed {
 /// - fallocate with collapse or insert: FUSE has no such request.
 pub const ALLOWED: [Allowed; 6] = [
     Allowed {
-        reason: "a file that goes to the index needs no directories in the upper; the kernel copies those of a name up, and \
-                 from there an ACL is removed that is not there",
+        reason: "a file that goes to the index takes directories to the upper: we those of the name that was known first, the \
+                 kernel those of the name that is used; from there an ACL is removed that is not there",
         parts: false,
         xattr_whiteouts: false,
         index: true,
         applies: |step, kernel, ours| {
             let acl = matches!(step.op, Op::RemoveXattr { key, .. } if key.starts_with("system.posix_acl_"));
-            acl && kernel.is_ok() && *ours == Err(Errno::NODATA)
+            let one = |some: &Outcome, other: &Outcome| some.is_ok() && *other == Err(Errno::NODATA);
+            acl && (one(kernel, ours) || one(ours, kernel))
         },
     },
     Allowed {

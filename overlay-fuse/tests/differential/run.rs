@@ -162,7 +162,7 @@ impl Pair {
     fn trees(&self) -> (Tree, Tree) {
         let mut trees = (self.kernel_side.tree(), self.our_side.tree());
         if self.features == Features::Index {
-            // A file that goes to the index needs no directories in the upper; the kernel copies those of a name up.
+            // Which directories a file that goes to the index takes to the upper differs, see `allowed`.
             for facts in trees.0.values_mut().chain(trees.1.values_mut()) {
                 facts.remove("merged");
             }
