@@ -4,9 +4,8 @@
 
 mod shell;
 
-use overlay_s3::server::{Server, ServerConfig};
 use shell::Shell;
-use tokio::runtime::Runtime;
+use shell::bucket::Store;
 
 const ENGINES: [&str; 2] = ["kernel", "fuse"];
 
@@ -38,33 +37,27 @@ const TREE: &str = "cd mnt
 
 struct Bench {
     shell: Shell,
-    runtime: Runtime,
-    server: Server,
+    store: Store,
 }
 
 impl Bench {
     fn new() -> Self {
-        let runtime = Runtime::new().unwrap();
-        let server = runtime.block_on(Server::start(ServerConfig::default())).unwrap();
-        server.keys().create_bucket("bucket");
-        let mut shell = Shell::new();
-        let config = ServerConfig::default();
-        shell.set("AWS_ACCESS_KEY_ID", &config.access_key).set("AWS_SECRET_ACCESS_KEY", &config.secret_key);
+        let (store, shell) = Store::start();
         shell.run(LAYERS);
         for i in 0..200 {
             let (path, content) =
                 (format!("dir{:02}/file{i}", i % 20), format!("object {i}\n").repeat(1 + i * 7));
-            server.keys().put("bucket", &format!("tree/{path}"), content.clone());
+            store.server.keys().put("bucket", &format!("tree/{path}"), content.clone());
             shell.run(&format!("mkdir -p plain/dir{:02}", i % 20));
             std::fs::write(shell.at("plain").join(path), content).unwrap();
         }
-        Self { shell, runtime, server }
+        Self { shell, store }
     }
 
     fn mount(&self, engine: &str, name: &str) {
         let s = &self.shell;
         let dir = s.dir().display();
-        let bucket = format!("s3://bucket/tree?endpoint={}&region=us-east-1", self.server.endpoint());
+        let bucket = self.store.url("bucket/tree", "");
         s.run(&format!(
             "mkdir -p {name} {name}-work; overlay mount --engine {engine} -o redirect_dir=on --lower local \
              --lower '{bucket}' --lower 'dir://{dir}/wh?markers=oci' --lower base --upper {name} --work {name}-work mnt"
@@ -85,7 +78,7 @@ impl Bench {
 
     fn end(self) {
         drop(self.shell);
-        self.runtime.block_on(self.server.stop());
+        self.store.stop();
     }
 }
 
@@ -102,7 +95,7 @@ fn both_engines_show_the_same_tree_before_and_after_every_change() {
     let bench = Bench::new();
     let s = &bench.shell;
     let lowers = s.run("find local wh base plain -type f -print0 | sort -z | xargs -0 sha256sum");
-    let keys = bench.server.keys().list("bucket");
+    let keys = bench.store.server.keys().list("bucket");
     let mut seen: Vec<[String; 4]> = Vec::new();
     for engine in ENGINES {
         bench.mount(engine, engine);
@@ -138,7 +131,7 @@ fn both_engines_show_the_same_tree_before_and_after_every_change() {
         s.run("umount mnt");
     }
     assert_eq!(s.run("find local wh base plain -type f -print0 | sort -z | xargs -0 sha256sum"), lowers);
-    assert_eq!(bench.server.keys().list("bucket"), keys);
+    assert_eq!(bench.store.server.keys().list("bucket"), keys);
     bench.end();
 }
 

@@ -5,36 +5,29 @@
 
 mod shell;
 
-use overlay_s3::server::{Server, ServerConfig};
 use shell::Shell;
-use tokio::runtime::Runtime;
+use shell::bucket::Store;
 
 const ENGINES: [&str; 2] = ["kernel", "fuse"];
 
 /// A bucket with 1,000 objects in 50 directories below `tree/`, and a shell with the credentials.
 struct Bench {
     shell: Shell,
-    runtime: Runtime,
-    server: Server,
+    store: Store,
 }
 
 impl Bench {
     fn new() -> Self {
-        let runtime = Runtime::new().unwrap();
-        let server = runtime.block_on(Server::start(ServerConfig::default())).unwrap();
-        server.keys().create_bucket("bucket");
+        let (store, shell) = Store::start();
         for i in 0..1000 {
-            server.keys().put("bucket", &format!("tree/dir{:02}/file{i}", i % 50), content(i));
+            store.server.keys().put("bucket", &format!("tree/dir{:02}/file{i}", i % 50), content(i));
         }
-        let mut shell = Shell::new();
-        let config = ServerConfig::default();
-        shell.set("AWS_ACCESS_KEY_ID", &config.access_key).set("AWS_SECRET_ACCESS_KEY", &config.secret_key);
         shell.run("mkdir local upper work mnt; echo local > local/own; mkdir local/dir00; echo covers > local/dir00/file0");
-        Self { shell, runtime, server }
+        Self { shell, store }
     }
 
     fn url(&self, address: &str, options: &str) -> String {
-        format!("'s3://{address}?endpoint={}&region=us-east-1{options}'", self.server.endpoint())
+        format!("'{}'", self.store.url(address, options))
     }
 
     fn mount(&self, engine: &str) {
@@ -61,9 +54,9 @@ fn a_prefix_of_a_thousand_objects_is_used_like_a_directory_with(engine: &str) {
     let s = &bench.shell;
     bench.mount(engine);
     s.prints("cd mnt; find . -type f | wc -l; find . -type d | wc -l", "1001\n51");
-    let listings = bench.server.count("ListObjectsV2");
+    let listings = bench.store.server.count("ListObjectsV2");
     s.prints("cd mnt; find . -type f | wc -l; ls missing dir07/missing 2>&1 | wc -l", "1001\n2");
-    assert_eq!(bench.server.count("ListObjectsV2"), listings, "what is listed is known");
+    assert_eq!(bench.store.server.count("ListObjectsV2"), listings, "what is listed is known");
 
     // Every byte, against what was stored.
     for i in 1..1000 {
@@ -73,7 +66,7 @@ fn a_prefix_of_a_thousand_objects_is_used_like_a_directory_with(engine: &str) {
     s.prints("cat mnt/dir00/file0 mnt/own", "covers\nlocal");
 
     // Append, delete, rename, replace a directory: only the upper changes.
-    let keys = bench.server.keys().list("bucket");
+    let keys = bench.store.server.keys().list("bucket");
     s.run("echo appended >> mnt/dir01/file1; rm mnt/dir02/file2; mv mnt/dir03/file3 mnt/dir04/moved");
     s.run("rm -r mnt/dir05; mkdir mnt/dir05; echo new > mnt/dir05/new");
     let check = |s: &Shell| {
@@ -85,10 +78,10 @@ fn a_prefix_of_a_thousand_objects_is_used_like_a_directory_with(engine: &str) {
         s.run("cd mnt; find . -printf '%P %y %m %s\\n' | sort; find . -type f | sort | xargs sha256sum")
     };
     let tree = check(s);
-    assert_eq!(bench.server.keys().list("bucket"), keys);
+    assert_eq!(bench.store.server.keys().list("bucket"), keys);
     for i in 0..1000 {
         let key = format!("tree/dir{:02}/file{i}", i % 50);
-        assert_eq!(bench.server.keys().get("bucket", &key).unwrap().data, content(i), "{key}");
+        assert_eq!(bench.store.server.keys().get("bucket", &key).unwrap().data, content(i), "{key}");
     }
     let upper = s.run("cd upper; find . -type f | sort");
     assert_eq!(upper.trim(), "./dir01/file1\n./dir04/moved\n./dir05/new");
@@ -141,19 +134,19 @@ fn a_store_that_fails_later_gives_errors_and_nothing_hangs_with(engine: &str) {
     s.run("ls mnt/tree/dir10; cat mnt/tree/dir10/file10 > /dev/null");
 
     // An object that changed is stale; what was never listed cannot be listed; local files go on.
-    bench.server.keys().put("bucket", "tree/dir11/file11", "another content");
+    bench.store.server.keys().put("bucket", "tree/dir11/file11", "another content");
     // A command that hangs is ended after a minute, and then says nothing.
     let message = s.fails("timeout 60 cat mnt/tree/dir11/file11");
     assert!(message.contains("Stale file handle"), "{message}");
 
-    bench.server.pause();
+    bench.store.server.pause();
     let message = s.fails("timeout 60 cat mnt/tree/dir12/file12");
     assert!(message.contains("Input/output error"), "{message}");
     s.prints("cat mnt/own; cat mnt/tree/dir10/file10 | head -c 9", "local\nobject 10");
-    bench.server.resume();
+    bench.store.server.resume();
     s.prints("head -c 9 mnt/tree/dir12/file12", "object 12");
 
-    bench.runtime.block_on(bench.server.stop());
+    bench.store.stop();
     let message = s.fails("timeout 60 cat mnt/tree/dir13/file13");
     assert!(message.contains("Input/output error"), "{message}");
     s.run("echo still > mnt/works; cat mnt/own; overlay umount mnt");

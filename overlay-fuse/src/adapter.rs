@@ -24,7 +24,7 @@ use overlay_core::overlay::{Change, Open, Overlay};
 use tokio::runtime::Handle;
 
 use crate::answer::{Answer, Sized, errno};
-use crate::convert::{TTL, file_attr, file_type, kind_of_mode, open, seek, set_time};
+use crate::convert::{TTL, file_attr, file_type, key_list, kind_of_mode, open, seek, set_time};
 use crate::ioctl::{REFRESH, ioctl, refresh};
 use crate::passthrough::{Backing, Passthrough, Way};
 use crate::task::{run, try_now};
@@ -122,17 +122,6 @@ fn set_xattr(flags: i32) -> Result<SetXattr> {
 /// Whether a change of size by this caller takes privilege off: the kernel leaves it to us and does not say.
 fn kills_privilege(uid: u32) -> bool {
     uid != 0
-}
-
-/// The keys one after the other, each with a NUL behind it. `trusted.` is for the privileged alone.
-fn key_list(keys: Vec<Vec<u8>>, privileged: bool) -> Vec<u8> {
-    let shown = keys.into_iter().filter(|key| privileged || !key.starts_with(b"trusted."));
-    shown
-        .flat_map(|mut key| {
-            key.push(0);
-            key
-        })
-        .collect()
 }
 
 impl Filesystem for Adapter {
@@ -676,13 +665,6 @@ async fn fill_plus(overlay: &Overlay, fh: u64, offset: usize, reply: &mut ReplyD
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn trusted_keys_are_listed_to_the_privileged_alone() {
-        let keys = || vec![b"trusted.x".to_vec(), b"user.y".to_vec()];
-        assert_eq!(key_list(keys(), true), b"trusted.x\0user.y\0");
-        assert_eq!(key_list(keys(), false), b"user.y\0");
-    }
 
     #[test]
     fn flags_that_a_union_cannot_honour_are_refused() {

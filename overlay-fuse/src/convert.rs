@@ -70,6 +70,17 @@ pub(crate) fn file_attr(attr: &Attr) -> FileAttr {
     }
 }
 
+/// The keys one after the other, each with a NUL behind it. `trusted.` is for the privileged alone.
+pub(crate) fn key_list(keys: Vec<Vec<u8>>, privileged: bool) -> Vec<u8> {
+    let shown = keys.into_iter().filter(|key| privileged || !key.starts_with(b"trusted."));
+    shown
+        .flat_map(|mut key| {
+            key.push(0);
+            key
+        })
+        .collect()
+}
+
 /// An entry that says that the name does not exist, which the kernel may remember.
 pub(crate) fn negative() -> FileAttr {
     FileAttr { ino: INodeNo(0), ..file_attr(&Attr::new(Kind::File, 0, 0, 0, Time::default())) }
@@ -109,6 +120,13 @@ pub(crate) fn open(flags: OpenFlags) -> Open {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn trusted_keys_are_listed_to_the_privileged_alone() {
+        let keys = || vec![b"trusted.x".to_vec(), b"user.y".to_vec()];
+        assert_eq!(key_list(keys(), true), b"trusted.x\0user.y\0");
+        assert_eq!(key_list(keys(), false), b"user.y\0");
+    }
 
     #[test]
     fn times_before_1970_are_given_to_the_nanosecond() {

@@ -1,6 +1,9 @@
 //! A directory to work in and a shell that finds the `overlay` command: the tests type what a user types.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test file uses a part")]
 
+#[cfg(feature = "demo-server")]
+pub mod bucket;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -26,7 +26,7 @@ use tokio::runtime::Handle;
 use super::files::IDLE;
 use super::reader::{Reader, Row};
 use crate::answer::{Answer, Sized, errno};
-use crate::convert::{TTL, file_attr, file_type, seek};
+use crate::convert::{TTL, file_attr, file_type, key_list, seek};
 use crate::ioctl::{asks_flags, shown};
 use crate::passthrough::{Backing, Passthrough, Way};
 use crate::task::run;
@@ -288,7 +288,7 @@ impl Filesystem for ImageAdapter {
         if !self.reader.has_xattrs() {
             return reply.error(Errno::ENOSYS);
         }
-        self.answer(Sized(reply, size), |r| async move { Ok(listed(r.xattr_keys(ino.0).await?)) });
+        self.answer(Sized(reply, size), |r| async move { Ok(key_list(r.xattr_keys(ino.0).await?, true)) });
     }
 
     fn ioctl(
@@ -324,10 +324,6 @@ impl Open {
 
 /// A handle whose pages stay good.
 const CACHED: FopenFlags = FopenFlags::FOPEN_KEEP_CACHE.union(FopenFlags::FOPEN_NOFLUSH);
-
-fn listed(keys: Vec<Vec<u8>>) -> Vec<u8> {
-    keys.into_iter().flat_map(|key| key.into_iter().chain([0])).collect()
-}
 
 fn row_name(row: &Row, next: u64) -> &OsStr {
     match &row.name {

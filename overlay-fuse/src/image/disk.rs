@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn keys_lose_one_level_of_nesting_and_private_ones_are_none() {
         assert_eq!(key(NS, b"trusted.overlay.opaque"), Key::Mark(Mark::Opaque));
-        assert_eq!(key(NS, b"trusted.overlay.origin"), Key::Private);
+        assert_eq!(key(NS, b"trusted.overlay.nowhere"), Key::Private);
         assert_eq!(key(NS, b"trusted.overlay.overlay.x"), Key::Plain(b"trusted.overlay.x".to_vec()));
         assert_eq!(key(NS, b"user.overlay.opaque"), Key::Plain(b"user.overlay.opaque".to_vec()));
     }
