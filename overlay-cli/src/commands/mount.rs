@@ -99,7 +99,7 @@ fn serve_in_background(intent: &Intent, invocation: &Invocation, choice: Choice)
         server.unmounter().unmount()?;
         return Err(failure);
     }
-    let ended = server.wait();
+    let ended = server.wait_and_end();
     if let Err(failure) = &ended {
         tracing::error!(%failure, "the mount ended");
     }

@@ -144,6 +144,15 @@ impl Server {
         }
     }
 
+    /// As [`Server::wait`], for a process that ends then: who waits for the server waits for the process.
+    pub(crate) fn wait_and_end(mut self) -> Result<()> {
+        let lifeline = self.lifeline.take();
+        let ended = self.wait();
+        // The system closes it.
+        std::mem::forget(lifeline);
+        ended
+    }
+
     /// Serves until the union is unmounted, by whomever, and everything is written.
     pub(crate) fn wait(self) -> Result<()> {
         let (ended, layers) = match self.mount {
