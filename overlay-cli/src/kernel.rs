@@ -10,6 +10,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::failure::{Failure, Result};
+use crate::holder;
 use crate::mounts;
 use crate::plan::Intent;
 use crate::process;
@@ -24,7 +25,10 @@ pub(crate) fn mount(
 ) -> Result<(Mounted, Locks)> {
     let userxattr = namespace == Namespace::User;
     // Held until the union is there, and by whoever serves layers of it for as long as he does.
-    let locks = intent.upper.as_ref().map(lock).transpose()?.unwrap_or_default();
+    let locks = intent.upper.as_ref().map(lock).transpose();
+    // What is only read may be read beside the mount that writes it, if not by the kernel.
+    let locks = locks.map_err(|used| if intent.only_reads() { used.of_the_kernel() } else { used })?;
+    let locks = locks.unwrap_or_default();
     if let Some(upper) = &intent.upper
         && let Some(why) = upper_refusal_with(upper, userxattr)?
     {
@@ -62,7 +66,7 @@ fn lock_one(path: &Path) -> Result<OwnedFd> {
         .map_err(|errno| Failure::cannot(format_args!("open {}", path.display()), errno))?;
     match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(directory),
-        Err(Errno::WOULDBLOCK) => Err(Failure::new(format!("{} is in use by another mount", path.display()))),
+        Err(Errno::WOULDBLOCK) => Err(Failure::new(holder::sentence(path))),
         Err(errno) => Err(Failure::cannot(format_args!("lock {}", path.display()), errno)),
     }
 }

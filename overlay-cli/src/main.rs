@@ -8,6 +8,7 @@ mod facts;
 mod failure;
 mod features;
 mod helper;
+mod holder;
 mod kernel;
 mod lifeline;
 mod mounts;

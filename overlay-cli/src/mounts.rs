@@ -95,7 +95,9 @@ fn entry(line: &[u8]) -> Option<Entry> {
     let mut fields = fields.skip_while(|field| *field != b"-");
     let kind = fields.nth(1)?;
     let options = fields.nth(1).unwrap_or_default();
-    let upper = value(options, b"upperdir=").filter(|_| kind == b"overlay");
+    // One that was named from a directory that nobody knows leads nowhere from here.
+    let upper =
+        value(options, b"upperdir=").filter(|path| kind == b"overlay" && Path::new(path).is_absolute());
     let owner = value(options, b"user_id=").and_then(|id| id.to_str()?.parse().ok());
     let text = |field| unescape(field).to_string_lossy().into_owned();
     Some(Entry {
@@ -161,7 +163,9 @@ mod tests {
         }
         let line = b"1 2 0:3 / /m rw - overlay x rw,lowerdir+=/l,upperdir=/u\\054\\072v,workdir=/w";
         assert_eq!(entry(line).unwrap().upper, Some("/u,:v".into()));
-        assert_eq!(entry(b"1 2 0:3 / /m rw - ext4 x rw,upperdir=/u").unwrap().upper, None);
+        for other in ["ext4 x rw,upperdir=/u", "overlay x rw,upperdir=u"] {
+            assert_eq!(entry(format!("1 2 0:3 / /m rw - {other}").as_bytes()).unwrap().upper, None);
+        }
         assert_eq!(
             entry(b"1 2 0:3 / /m rw - fuse.overlay x rw,user_id=7,group_id=8").unwrap().owner,
             Some(7)

@@ -45,6 +45,8 @@ pub(crate) struct Intent {
     pub(crate) data: Vec<Lower>,
     /// The writable layer.
     pub(crate) upper: Option<Upper>,
+    /// Whether the kernel's overlayfs has the upper mounted elsewhere, and this mount only reads it.
+    pub(crate) upper_in_use: bool,
     /// Where to mount.
     pub(crate) mountpoint: PathBuf,
     /// The engine that was asked for.
@@ -99,17 +101,24 @@ impl Intent {
             lowers: lowers(&names, markers)?,
             data: lowers(&std::mem::take(&mut options.data), markers)?,
             upper: pair(upper, work)?,
+            upper_in_use: false,
             mountpoint: args.mountpoint.clone(),
             wanted: args.engine,
             options,
         })
     }
 
-    /// Takes notice of what the kernel cannot read, though it is a directory.
+    /// Whether nothing is to be written.
+    pub(crate) fn only_reads(&self) -> bool {
+        self.options.flags().read_only
+    }
+
+    /// Takes notice of what the kernel cannot read, though it is a directory, and of what it has in use.
     pub(crate) fn heed(&mut self, facts: &Facts) {
         for (lower, too_deep) in self.lowers.iter_mut().chain(&mut self.data).zip(&facts.too_deep) {
             lower.too_deep = *too_deep;
         }
+        self.upper_in_use = facts.upper_mounted_on.is_some();
     }
 
     /// The layers below the upper, those for data last.
@@ -148,7 +157,7 @@ impl Intent {
             )));
         }
         match (&self.upper, &facts.upper_mounted_on) {
-            (Some(Upper { upper, .. }), Some(place)) => {
+            (Some(Upper { upper, .. }), Some(place)) if !self.only_reads() => {
                 let (upper, place) = (upper.display(), place.display());
                 Err(Failure::new(format!("upper {upper} is in use by the mount on {place}")))
             }
@@ -209,6 +218,12 @@ impl Intent {
     }
 
     fn obstacle(&self, offer: &Offer) -> Option<String> {
+        if let (true, Some(Upper { upper, .. })) = (self.upper_in_use, &self.upper) {
+            return Some(format!(
+                "upper {} is in use by another mount, which the kernel takes no heed of",
+                upper.display()
+            ));
+        }
         // The kernel would mount it without a word, and without the option.
         let needs_handles = |(key, value): &&(String, String)| {
             matches!(key.as_str(), "index" | "nfs_export") && value == "on"

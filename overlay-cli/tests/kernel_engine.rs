@@ -344,6 +344,25 @@ fn a_store_of_files_is_found_by_its_path_and_holds_no_mount_point() {
 }
 
 #[test]
+fn an_upper_in_use_may_be_read_by_another_mount() {
+    needs_fuse!();
+    for engine in ["fuse", "kernel"] {
+        let s = seeded();
+        s.run("mkdir other; mkdir base/gone.d");
+        let stack = "--lower base --upper upper --work work";
+        s.run(&format!(
+            "overlay mount --engine {engine} {stack} mnt; echo up > mnt/up; rm mnt/gone; rmdir mnt/gone.d"
+        ));
+        let told = s.run(&format!("overlay mount -v -o ro {stack} other 2>&1"));
+        assert!(told.starts_with("overlay: engine fuse: ") && told.contains("in use"), "{told}");
+        s.prints("cat other/up; ls other", "up\nd\nup");
+        let complaint = s.fails("touch other/new");
+        assert!(complaint.contains("Read-only file system"), "{complaint}");
+        s.prints("echo more >> mnt/up; overlay umount other; overlay umount mnt; cat upper/up", "up\nmore");
+    }
+}
+
+#[test]
 fn options_come_from_a_file_and_propagation_is_set() {
     needs_fuse!();
     let s = seeded();

@@ -3,17 +3,20 @@
 use std::sync::Arc;
 
 use overlay_core::UpperLayer;
-use overlay_core::local::{LocalOptions, LocalUpper};
+use overlay_core::error::Kind;
+use overlay_core::local::{LocalLayer, LocalOptions, LocalUpper};
 use overlay_core::marker::kernel::Namespace;
 use overlay_core::overlay::{Overlay, OverlayOptions};
 use overlay_core::stack::Stack;
 use overlay_fuse::{MountFlags, MountOptions, Mounted, Ready};
+use overlay_kernel::Upper;
 use tokio::runtime::Runtime;
 
 use super::home::{self, Home};
 use super::{Mount, Signals, Started, Unmount, Watched, lifeline, runtime, threads};
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::features::Features;
+use crate::holder;
 use crate::mounts;
 use crate::plan::Intent;
 use crate::process::{self, Invocation};
@@ -104,8 +107,11 @@ async fn open(intent: &Intent, variables: &[(String, String)]) -> Result<Arc<Ove
     }
     let upper = match &intent.upper {
         None => None,
-        Some(upper) => Some(Arc::new(LocalUpper::open(&upper.upper, &upper.work, &local)?)),
+        Some(upper) => open_upper(intent, upper, &local)?,
     };
+    if let (Some(pair), None) = (&intent.upper, &upper) {
+        lowers.insert(0, Arc::new(LocalLayer::open(&pair.upper, &local)?));
+    }
     let volatile = intent.options.volatile;
     let stack = Stack::with_data(upper.clone().map(|upper| upper as Arc<dyn UpperLayer>), lowers, data)?;
     let features = Features::read(&intent.options.kernel, "it was chosen")?;
@@ -121,6 +127,21 @@ async fn open(intent: &Intent, variables: &[(String, String)]) -> Result<Arc<Ove
         upper.mark_volatile()?;
     }
     Ok(overlay)
+}
+
+/// The upper, locked; `None` where another mount writes to it and this one only reads: it is the topmost lower then.
+fn open_upper(intent: &Intent, pair: &Upper, local: &LocalOptions) -> Result<Option<Arc<LocalUpper>>> {
+    if intent.upper_in_use {
+        return Ok(None);
+    }
+    match LocalUpper::open(&pair.upper, &pair.work, local) {
+        Err(error) if error.kind() == Kind::Busy && intent.only_reads() => Ok(None),
+        Err(error) if error.kind() == Kind::Busy => {
+            let is_upper = error.to_string().contains(&*pair.upper.to_string_lossy());
+            Err(Failure::new(holder::sentence(if is_upper { &pair.upper } else { &pair.work })))
+        }
+        opened => Ok(Some(Arc::new(opened?))),
+    }
 }
 
 /// Where the marks of local layers are.
