@@ -235,3 +235,35 @@ fn seen_by_all(s: &Shell, options: &str, writer: &str) -> String {
     }
     seen[0].1.clone()
 }
+
+/// What is done to what a lower protects.
+const FORBIDDEN: &str = "cd mnt; for f in fixed grown; do
+    echo more > $f; chmod 600 $f; chown 1 $f; touch -d 2001-01-01 $f; truncate -s 0 $f; setfattr -n user.x -v y $f
+    rm -f $f; mv $f away; ln $f link; mv other $f; : > other; done
+    echo more >> fixed; touch fixed; touch closed/new; rm -f closed/in; mv closed away; rmdir closed; mkdir closed/d
+    cat fixed grown closed/in; ls . closed";
+
+#[test]
+fn what_a_lower_protects_is_protected_by_everyone() {
+    needs_fuse!();
+    if !tools() || !shell::has("what_a_lower_protects_is_protected_by_everyone", &["chattr"]) {
+        return;
+    }
+    let mut said = Vec::new();
+    for (name, _) in MOUNTERS {
+        let s = Shell::new();
+        s.run("mkdir -p top low/closed upper work mnt; cd low; for f in fixed grown other closed/in; do echo $f > $f; done");
+        if !s.output("chattr +i low/fixed low/closed; chattr +a low/grown").status.success() {
+            eprintln!("SKIPPED what_a_lower_protects_is_protected_by_everyone: it needs inode flags");
+            return;
+        }
+        s.run(&mount("redirect_dir=on", name));
+        let output = s.output(&format!("({FORBIDDEN}) 2>&1"));
+        said.push((name, String::from_utf8_lossy(&output.stdout).into_owned()));
+        s.run("overlay umount mnt; chattr -i low/fixed low/closed; chattr -a low/grown");
+    }
+    for (name, text) in &said[1..] {
+        assert_eq!(text, &said[0].1, "{name}");
+    }
+    assert!(said[0].1.matches("Operation not permitted").count() > 20, "{}", said[0].1);
+}

@@ -136,6 +136,11 @@ pub trait Dir: Send + Sync + 'static {
         Ok(None)
     }
 
+    /// Whether the object is immutable or append-only (chattr(1)), so that a union must not change or remove it.
+    async fn is_protected(&self, _target: Target<'_>) -> Result<bool> {
+        Ok(false)
+    }
+
     /// The inode flags of `FS_IOC_GETFLAGS`; `NotTty` where the layer has none.
     async fn flags(&self, _target: Target<'_>) -> Result<u32> {
         Err(Error::new(ErrorKind::NotTty, "getflags"))

@@ -121,6 +121,11 @@ impl<T: Dir + ?Sized> Dir for Faulty<T> {
         self.inner.id(target).await
     }
 
+    async fn is_protected(&self, target: Target<'_>) -> Result<bool> {
+        self.faults.pass("is_protected", target.name())?;
+        self.inner.is_protected(target).await
+    }
+
     async fn flags(&self, target: Target<'_>) -> Result<u32> {
         self.faults.pass("flags", target.name())?;
         self.inner.flags(target).await

@@ -329,6 +329,10 @@ impl Dir for LocalDir {
         Ok(told.map(|(kind, handle)| FileId { fs: *fs, kind, handle }))
     }
 
+    async fn is_protected(&self, target: Target<'_>) -> Result<bool> {
+        self.with("stat", target.name(), |dir| sys::is_protected(dir, relative(target)))
+    }
+
     async fn flags(&self, target: Target<'_>) -> Result<u32> {
         self.with_node(target, "getflags", sys::flags)
     }

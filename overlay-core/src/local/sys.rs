@@ -11,7 +11,8 @@ use std::path::Path;
 
 use rustix::fs::{
     self, AtFlags, CWD, FallocateFlags, FileType, FlockOperation, Gid, IFlags, Mode, OFlags, RawDir,
-    RenameFlags, ResolveFlags, SeekFrom, Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid, XattrFlags,
+    RenameFlags, ResolveFlags, SeekFrom, Stat, StatxAttributes, StatxFlags, Timespec, Timestamps, UTIME_NOW,
+    UTIME_OMIT, Uid, XattrFlags,
 };
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
@@ -81,6 +82,14 @@ pub(super) fn create(dir: BorrowedFd<'_>, name: &[u8], mode: u32) -> Sys<OwnedFd
 pub(super) fn stat(dir: BorrowedFd<'_>, name: &[u8]) -> Sys<Attr> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::EMPTY_PATH;
     fs::statat(dir, name, flags).map(|stat| attr(&stat))
+}
+
+/// Whether an object is immutable or append-only; asked without opening it.
+pub(super) fn is_protected(dir: BorrowedFd<'_>, name: &[u8]) -> Sys<bool> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::EMPTY_PATH;
+    let stat = fs::statx(dir, name, flags, StatxFlags::empty())?;
+    let protected = StatxAttributes::IMMUTABLE | StatxAttributes::APPEND;
+    Ok(stat.stx_attributes.intersects(protected))
 }
 
 fn attr(stat: &Stat) -> Attr {

@@ -147,6 +147,10 @@ impl Dir for OciDir {
         self.0.id(visible_target(target, "name_to_handle")?).await
     }
 
+    async fn is_protected(&self, target: Target<'_>) -> Result<bool> {
+        self.0.is_protected(visible_target(target, "stat")?).await
+    }
+
     async fn flags(&self, target: Target<'_>) -> Result<u32> {
         self.0.flags(visible_target(target, "getflags")?).await
     }

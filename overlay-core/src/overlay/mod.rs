@@ -13,6 +13,7 @@ mod io;
 mod link;
 mod lookup;
 mod origin;
+mod protect;
 mod reach;
 mod redirect;
 mod refresh;

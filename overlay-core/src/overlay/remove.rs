@@ -54,6 +54,7 @@ impl Overlay {
             return Err(Error::new(ErrorKind::NotDir, "rmdir").at(name));
         }
         let _inside = child.lock.write().await;
+        self.refuse_protected(&child, "rmdir").await.map_err(|error| error.at(name))?;
         let found = self.emptiness(&child).await?;
         if !found.empty {
             return Err(Error::new(ErrorKind::NotEmpty, "rmdir").at(name));
@@ -103,6 +104,7 @@ impl Overlay {
         child: &Arc<Inode>,
         upper: UpperFact,
     ) -> Result<()> {
+        self.refuse_protected(child, "remove").await.map_err(|error| error.at(name))?;
         let below = self.is_below(parent, name).await?;
         let dir = self.upper_of(parent, "remove")?;
         let pin = self.pin(dir.as_ref(), name, child).await?;

@@ -149,6 +149,9 @@ impl Overlay {
         if target.inode().is_some_and(|there| Arc::ptr_eq(there, &moved)) {
             return same_object(mode).map(Some);
         }
+        if let Some(replaced) = target.inode() {
+            self.refuse_protected(replaced, "rename").await.map_err(|error| error.at(to_name))?;
+        }
         let children = [Some(&moved), target.inode()];
         let _places = lock_children(children).await;
         let uncopied = |inode: &Arc<Inode>| self.moves_by_copy(inode) && !inode.has_upper();

@@ -43,6 +43,7 @@ impl Overlay {
         if inode.has_upper() {
             return self.bring_data(inode, data).await;
         }
+        self.refuse_protected(inode, "copy-up").await?;
         let lower = inode.state().lowers.first().cloned().ok_or_else(|| stale("copy-up"))?;
         let (dir, name): (Arc<dyn Dir>, Option<Name>) = match lower {
             Lower::Dir(_, dir) => (dir, None),
