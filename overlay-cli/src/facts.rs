@@ -65,6 +65,18 @@ impl Facts {
     }
 }
 
+impl Facts {
+    /// Whether all lower layers are directories of one file system.
+    pub(crate) fn are_lowers_on_one_file_system(&self) -> bool {
+        let mut devices = self.lowers.iter().map(|lower| match lower {
+            Some(Directory::Present { dev, .. }) => Some(*dev),
+            _ => None,
+        });
+        let first = devices.next().flatten();
+        first.is_some() && devices.all(|device| device == first)
+    }
+}
+
 /// A `file://` store looks every object up by its path, the mount and all.
 fn mounted_inside(intent: &Intent) -> Option<String> {
     let mountpoint = intent.mountpoint.canonicalize().ok()?;

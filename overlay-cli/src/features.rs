@@ -43,12 +43,20 @@ impl Features {
         Ok(features)
     }
 
-    /// What becomes of redirects. The kernel follows none that are `user.` xattrs, which anybody may set.
-    pub(crate) fn redirect_dir(self, namespace: Namespace) -> RedirectDir {
-        self.redirect_dir.unwrap_or(match namespace {
-            Namespace::Trusted => RedirectDir::On,
-            Namespace::User => RedirectDir::NoFollow,
-        })
+    /// What becomes of redirects. None are followed that are `user.` xattrs, which anybody may set, nor are metacopies.
+    ///
+    /// # Errors
+    /// For options that ask for it nevertheless.
+    pub(crate) fn redirect_dir(self, namespace: Namespace) -> Result<RedirectDir> {
+        let follows = matches!(self.redirect_dir, Some(RedirectDir::On | RedirectDir::Follow));
+        match (namespace, self.redirect_dir) {
+            (Namespace::User, _) if follows || self.metacopy => Err(Failure::new(
+                "marks are user xattrs here (userxattr), which anybody may set, so that redirect_dir=on, \
+                 redirect_dir=follow and metacopy=on are not safe; leave them out",
+            )),
+            (Namespace::User, _) => Ok(RedirectDir::NoFollow),
+            (Namespace::Trusted, asked) => Ok(asked.unwrap_or(RedirectDir::On)),
+        }
     }
 }
 
@@ -75,17 +83,19 @@ mod tests {
     #[test]
     fn redirects_are_on_but_for_marks_that_anybody_may_set() {
         let default = Features::default();
-        assert_eq!(default.redirect_dir(Namespace::Trusted), RedirectDir::On);
-        assert_eq!(default.redirect_dir(Namespace::User), RedirectDir::NoFollow);
-        for (value, expected) in [
-            ("on", RedirectDir::On),
-            ("follow", RedirectDir::Follow),
-            ("nofollow", RedirectDir::NoFollow),
-            ("off", RedirectDir::Off),
+        assert_eq!(default.redirect_dir(Namespace::Trusted).unwrap(), RedirectDir::On);
+        assert_eq!(default.redirect_dir(Namespace::User).unwrap(), RedirectDir::NoFollow);
+        for (value, expected, is_safe) in [
+            ("on", RedirectDir::On, false),
+            ("follow", RedirectDir::Follow, false),
+            ("nofollow", RedirectDir::NoFollow, true),
+            ("off", RedirectDir::Off, true),
         ] {
             let features = read("redirect_dir", value).unwrap();
-            assert_eq!(features.redirect_dir(Namespace::User), expected);
+            assert_eq!(features.redirect_dir(Namespace::Trusted).unwrap(), expected);
+            assert_eq!(features.redirect_dir(Namespace::User).is_ok(), is_safe, "{value}");
         }
+        assert!(read("metacopy", "on").unwrap().redirect_dir(Namespace::User).is_err());
     }
 
     #[test]

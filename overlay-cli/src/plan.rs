@@ -47,6 +47,8 @@ pub(crate) struct Intent {
     pub(crate) upper: Option<Upper>,
     /// Whether the kernel's overlayfs has the upper mounted elsewhere, and this mount only reads it.
     pub(crate) upper_in_use: bool,
+    /// Whether all lower layers are directories of one file system.
+    pub(crate) on_one_file_system: bool,
     /// Where to mount.
     pub(crate) mountpoint: PathBuf,
     /// The engine that was asked for.
@@ -102,6 +104,7 @@ impl Intent {
             data: lowers(&std::mem::take(&mut options.data), markers)?,
             upper: pair(upper, work)?,
             upper_in_use: false,
+            on_one_file_system: false,
             mountpoint: args.mountpoint.clone(),
             wanted: args.engine,
             options,
@@ -119,6 +122,7 @@ impl Intent {
             lower.too_deep = *too_deep;
         }
         self.upper_in_use = facts.upper_mounted_on.is_some();
+        self.on_one_file_system = facts.are_lowers_on_one_file_system();
     }
 
     /// The layers below the upper, those for data last.
@@ -213,7 +217,12 @@ impl Intent {
 
     /// The FUSE engine, where it has all that is wanted.
     pub(crate) fn fuse(&self, why: String) -> Result<Choice> {
-        Features::read(&self.options.kernel, &why)?;
+        // Files are known in it by their file system and handle, and two file systems may be copies of each other.
+        if Features::read(&self.options.kernel, &why)?.index && !self.on_one_file_system {
+            let sentence =
+                "the fuse engine has index=on for directories of one file system alone; leave it out";
+            return Err(Failure::new(sentence));
+        }
         Ok(Choice { engine: Engine::Fuse, why })
     }
 

@@ -120,6 +120,21 @@ fn the_file_system_has_a_say() {
 }
 
 #[test]
+fn an_index_is_for_lowers_of_one_file_system() {
+    let is_fine = |words: &str, other: Option<Directory>| {
+        let mut intent = intent(&format!("{words} --engine fuse --upper u --work w"));
+        let mut facts = facts(&intent);
+        facts.lowers[1] = other;
+        intent.heed(&facts);
+        intent.choose(&ANY).is_ok()
+    };
+    assert!(is_fine("--lower a --lower b -o index=on", Some(present(11))));
+    assert!(!is_fine("--lower a --lower b -o index=on", Some(Directory::Present { dev: 2, ino: 11 })));
+    assert!(!is_fine("--lower a --lower s3://b/p -o index=on", None));
+    assert!(is_fine("--lower a --lower s3://b/p", None));
+}
+
+#[test]
 fn a_layer_that_is_named_twice_is_refused() {
     for (words, expected) in [
         ("--lower s3://b/p --lower s3://b/p", "lower layer s3://b/p is given twice"),
@@ -157,7 +172,6 @@ fn auto_takes_the_kernel_where_it_can_serve_the_stack() {
         ("--lower a --lower b --engine fuse", &ANY, Engine::Fuse, "asked for"),
         ("--lower a --lower b --engine kernel", &ANY, Engine::Kernel, "asked for"),
         ("--lower a --lower b -o xino=on", &ANY, Engine::Kernel, "all layers"),
-        ("--lower a --lower s3://b/p -o index=on", &ANY, Engine::Fuse, "no index=on with the layer s3://b/p"),
         ("--lower a -o redirect_dir=nofollow,index=off,metacopy=off,xino=auto", &ANY, Engine::Fuse, "second"),
     ] {
         let (engine, because) = engine(words, offer);

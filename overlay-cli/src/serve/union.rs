@@ -118,7 +118,7 @@ async fn open(intent: &Intent, variables: &[(String, String)]) -> Result<Arc<Ove
     let options = OverlayOptions {
         creates_as: Some(owner),
         volatile,
-        redirect_dir: features.redirect_dir(namespace),
+        redirect_dir: features.redirect_dir(namespace)?,
         metacopy: features.metacopy,
         index: features.index,
     };

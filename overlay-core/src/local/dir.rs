@@ -209,7 +209,12 @@ impl LocalDir {
             return Ok(None);
         }
         let found = sys::open_handle(root.as_fd(), id.kind, &id.handle);
-        Ok(found.and_then(|fd| sys::stat(fd.as_fd(), b"")).ok())
+        match found.and_then(|fd| sys::stat(fd.as_fd(), b"")) {
+            Ok(attr) => Ok(Some(attr)),
+            // It is gone, or this process may not look things up by handle at all.
+            Err(Errno::STALE | Errno::NOENT | Errno::PERM | Errno::OPNOTSUPP | Errno::INVAL) => Ok(None),
+            Err(errno) => Err(self.tree.fail(errno, "find", None)),
+        }
     }
 
     fn set_mode(&self, target: Target<'_>, mode: u32) -> Result<()> {

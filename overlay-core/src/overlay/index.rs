@@ -51,7 +51,8 @@ pub(super) async fn sweep(index: &dyn UpperDir) -> Result<()> {
         let links = entry.nlink.as_deref().and_then(Links::parse);
         let orphan = matches!(links, Some(Links::Upper(_)))
             && links.is_some_and(|links| links.total(entry.attr.nlink, 0) == 0);
-        if orphan && !entry.attr.is_dir() {
+        // A name in the upper outweighs any count.
+        if orphan && entry.attr.nlink == 1 && !entry.attr.is_dir() {
             index.unlink(&row.name).await?;
         }
     }
@@ -176,8 +177,28 @@ impl Overlay {
         let total = indexed.total(attr.nlink);
         self.mark_impure(parent, dir).await?;
         self.set_links(inode, Links::Lower(i64::from(total) - i64::from(indexed.lower))).await?;
-        index.link(&key, dir, name).await?;
+        if let Err(error) = index.link(&key, dir, name).await {
+            // Else names that come and go in the upper would not be counted.
+            self.set_links(inode, Links::of(total, attr.nlink)).await?;
+            return Err(error);
+        }
         self.set_links(inode, Links::of(total, attr.nlink + 1)).await
+    }
+
+    /// Before an indexed file gets or loses a name: its count is told by the upper's, which that name changes. It is told by
+    /// the lower's after a crash, or a failure, in the middle of [`Overlay::bring_name`]. The caller holds the inode's lock.
+    pub(super) async fn count_by_upper(&self, inode: &Inode) -> Result<()> {
+        let links = inode.state().indexed.as_ref().and_then(|indexed| indexed.links);
+        if !matches!(links, Some(Links::Lower(_))) {
+            return Ok(());
+        }
+        let (Some(UpperPlace::Child(index, key)), Some(indexed)) =
+            (self.upper_place(inode)?, inode.state().indexed.clone())
+        else {
+            return Ok(());
+        };
+        let upper = index.stat(&key).await?.ok_or_else(|| stale("index"))?.nlink;
+        self.set_links(inode, Links::of(indexed.total(upper), upper)).await
     }
 
     /// Brings the names by which a file is known into the upper, where their directories are there: a mount without an index
@@ -213,7 +234,7 @@ impl Overlay {
     pub(super) async fn settle_index(&self, inode: &Inode, pin: Option<&Pin>) {
         let Some(loss) = pin.and_then(|pin| pin.indexed.as_ref()) else { return };
         let settled = if loss.total <= 1 {
-            loss.index.unlink(&loss.key).await
+            loss.drop_entry().await
         } else if loss.was_above {
             Ok(())
         } else {
@@ -238,6 +259,15 @@ pub(super) struct Loss {
 }
 
 impl Loss {
+    /// Removes the entry of a file that has lost its last name; one that still has a name in the upper stays, whatever
+    /// the count says.
+    async fn drop_entry(&self) -> Result<()> {
+        match self.index.stat(&self.key).await? {
+            Some(attr) if attr.nlink > 1 => Err(stale("index")),
+            _ => self.index.unlink(&self.key).await,
+        }
+    }
+
     pub(super) fn new(state: &State, attr: &Attr, was_above: bool) -> Option<Self> {
         let (Upper::Indexed(index, key), Some(indexed)) = (&state.upper, &state.indexed) else { return None };
         let total = indexed.total(attr.nlink);

@@ -118,6 +118,11 @@ fn what_no_name_leads_to_is_swept_when_the_mount_begins() {
         let gone = Some(&b"U-2"[..]);
         entries.set_mark(crate::Target::Child(&key), crate::Mark::Nlink, gone).await.unwrap();
         remount(&mut upper).await;
+        assert_eq!(entries.list().await.unwrap().len(), 1, "a name in the upper outweighs the count");
+        upper.upper_root().await.unwrap().unlink(&name("a")).await.unwrap();
+        let gone = Some(&b"U-1"[..]);
+        entries.set_mark(crate::Target::Child(&key), crate::Mark::Nlink, gone).await.unwrap();
+        remount(&mut upper).await;
         assert_eq!(entries.list().await.unwrap(), []);
     });
 }
@@ -135,5 +140,35 @@ fn an_entry_that_says_that_its_file_is_gone_is_an_error_of_the_names() {
         let overlay = remount(&mut upper).await;
         assert_eq!(overlay.lookup(ROOT, &name("b")).await.unwrap_err().kind(), ErrorKind::Stale);
         assert!(find(&overlay, "other").await.is_ok());
+    });
+}
+
+#[test]
+fn a_count_that_a_crash_left_by_the_lower_is_set_right_before_names_come_and_go() {
+    block_on(async {
+        let mut upper = Arc::new(MemoryLayer::builder("upper").build_upper().unwrap());
+        let overlay = open(&upper, false).await;
+        write(&overlay, "a", "changed").await;
+        let index_of = async |upper: &MemoryUpper| index(upper).await.list().await.unwrap();
+        let key = index_of(&upper).await[0].name.clone();
+        // In the middle of bringing a name into the upper.
+        let mark = crate::entry::Mark::Nlink;
+        let entry = crate::layer::Target::Child(&key);
+        index(&upper).await.set_mark(entry, mark, Some(b"L+0")).await.unwrap();
+        let overlay = remount(&mut upper).await;
+        for new in ["x", "y", "z"] {
+            let ino = find(&overlay, "a").await.unwrap();
+            overlay.link(ino, ROOT, &name(new)).await.unwrap();
+        }
+        for gone in ["b", "x", "y", "z", "d/c"] {
+            unlink(&overlay, gone).await;
+            assert_eq!(facts(&overlay, ["a"]).await[0].2, "changed", "after {gone}");
+        }
+        let overlay = remount(&mut upper).await;
+        let [(_, nlink, text)] = facts(&overlay, ["a"]).await;
+        assert_eq!((nlink, text.as_str()), (1, "changed"));
+        unlink(&overlay, "a").await;
+        drop(overlay);
+        assert!(index_of(&upper).await.is_empty(), "the last name takes the entry with it");
     });
 }

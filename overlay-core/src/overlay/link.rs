@@ -36,6 +36,7 @@ impl Overlay {
             self.redirect(&inode, (&holder, &name), (from.as_ref(), &old), true).await?;
         }
         self.arrive_impure(Some(&inode), &parent, to.as_ref()).await?;
+        self.count_by_upper(&inode).await?;
         match how {
             Creation::Free => from.link(&old, to.as_ref(), name).await?,
             Creation::OverWhiteout => self.link_over_whiteout(from.as_ref(), &old, to.as_ref(), name).await?,

@@ -150,6 +150,11 @@ impl Overlay {
         };
         let hits = facts.hits.iter().filter(|hit| layers.contains(&hit.layer));
         let top = hits.clone().next().ok_or_else(|| stale("lookup").at(name))?;
+        // Found by a redirect or not, its data is elsewhere, and what says so may be anybody's.
+        if self.options.redirect_dir == RedirectDir::NoFollow && top.entry.metacopy {
+            let sentence = "it has its data elsewhere (metacopy), which is not followed";
+            return Err(Error::new(ErrorKind::NotPermitted, "lookup").at(name).because(sentence));
+        }
         let mut state = State::default();
         let mut lowers = Vec::new();
         for hit in hits.clone() {

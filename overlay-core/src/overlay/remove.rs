@@ -142,6 +142,7 @@ impl Overlay {
             Upper::Indexed(index, key) => Some((index.clone(), key.clone())),
             _ => return Ok(None),
         };
+        self.count_by_upper(child).await?;
         let Some((index, key)) = place else {
             let node = dir.pin(name).await?;
             let last = node.attr().await?.nlink <= 1;
