@@ -209,6 +209,9 @@ impl Intent {
     }
 
     fn obstacle(&self, offer: &Offer) -> Option<String> {
+        if let Some(option) = self.options.owners.given() {
+            return Some(format!("the kernel engine does not map owners ({option})"));
+        }
         // The kernel would mount it without a word, and without the option.
         let needs_handles = |(key, value): &&(String, String)| {
             matches!(key.as_str(), "index" | "nfs_export") && value == "on"

@@ -9,6 +9,7 @@ pub mod conformance;
 pub mod copy_up;
 pub mod entry;
 pub mod error;
+pub mod ids;
 pub mod layer;
 pub mod local;
 pub mod marker;

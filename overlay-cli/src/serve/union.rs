@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use overlay_core::UpperLayer;
+use overlay_core::ids;
 use overlay_core::local::{LocalOptions, LocalUpper};
 use overlay_core::marker::kernel::Namespace;
 use overlay_core::overlay::{Overlay, OverlayOptions};
@@ -95,10 +96,13 @@ async fn open(intent: &Intent, variables: &[(String, String)]) -> Result<Arc<Ove
     let local = LocalOptions::new(namespace);
     let owner = process::user_and_group();
     let layers = Layers::new(variables.iter().cloned(), owner, local.clone());
+    let owners = intent.options.owners.owners();
     let (mut lowers, mut data) = (Vec::new(), Vec::new());
     for lower in &intent.lowers {
-        lowers.push(layers.open(lower).await?);
+        let layer = layers.open(lower).await?;
+        lowers.push(if owners.is_identity() { layer } else { ids::shown(layer, &owners) });
     }
+    // Of these nothing but content is seen.
     for lower in &intent.data {
         data.push(layers.open(lower).await?);
     }
@@ -107,10 +111,13 @@ async fn open(intent: &Intent, variables: &[(String, String)]) -> Result<Arc<Ove
         Some(upper) => Some(Arc::new(LocalUpper::open(&upper.upper, &upper.work, &local)?)),
     };
     let volatile = intent.options.volatile;
-    let stack = Stack::with_data(upper.clone().map(|upper| upper as Arc<dyn UpperLayer>), lowers, data)?;
+    let writable = upper.clone().map(|upper| upper as Arc<dyn UpperLayer>);
+    let writable =
+        if owners.is_identity() { writable } else { writable.map(|upper| ids::shown_upper(upper, &owners)) };
+    let stack = Stack::with_data(writable, lowers, data)?;
     let features = Features::read(&intent.options.kernel, "it was chosen")?;
     let options = OverlayOptions {
-        creates_as: Some(owner),
+        creates_as: owners.creates_as(owner),
         volatile,
         redirect_dir: features.redirect_dir(namespace),
         metacopy: features.metacopy,
