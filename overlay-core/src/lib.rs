@@ -17,6 +17,7 @@ pub mod memory;
 pub mod merge;
 pub mod name;
 pub mod overlay;
+pub mod override_stat;
 pub mod spec;
 pub mod stack;
 

@@ -1,12 +1,14 @@
-//! fuse-overlayfs's options for owners: `uidmapping`, `gidmapping` and `squash_to_*`. Pure.
+//! fuse-overlayfs's options for owners: `uidmapping`, `gidmapping`, `squash_to_*` and `xattr_permissions`. Pure.
 
 use overlay_core::ids::{IdMap, Ids, Owners};
+use overlay_core::override_stat::Form;
 
 use super::{Result, set, text};
 use crate::failure::Failure;
 
 /// Options with a value.
-pub(super) const KEYS: [&str; 4] = ["uidmapping", "gidmapping", "squash_to_uid", "squash_to_gid"];
+pub(super) const KEYS: [&str; 5] =
+    ["uidmapping", "gidmapping", "squash_to_uid", "squash_to_gid", "xattr_permissions"];
 
 /// Options without a value.
 pub(super) const FLAGS: [&str; 1] = ["squash_to_root"];
@@ -19,6 +21,7 @@ pub(crate) struct OwnerOptions {
     squash_uid: Option<u32>,
     squash_gid: Option<u32>,
     squash_root: bool,
+    in_xattrs: Option<Option<Form>>,
     /// The first that was given.
     given: Option<String>,
 }
@@ -32,7 +35,8 @@ impl OwnerOptions {
             "uidmapping" => set(&mut self.uid_map, key, map(key, &value)?),
             "gidmapping" => set(&mut self.gid_map, key, map(key, &value)?),
             "squash_to_uid" => set(&mut self.squash_uid, key, id(key, &value)?),
-            _ => set(&mut self.squash_gid, key, id(key, &value)?),
+            "squash_to_gid" => set(&mut self.squash_gid, key, id(key, &value)?),
+            _ => set(&mut self.in_xattrs, key, form(&value)?),
         }
     }
 
@@ -47,6 +51,11 @@ impl OwnerOptions {
         self.given.as_deref()
     }
 
+    /// Under which xattrs owner, mode and type are kept; `None`: in the inodes.
+    pub(crate) fn in_xattrs(&self) -> Option<Form> {
+        self.in_xattrs.flatten()
+    }
+
     /// How owners are shown and stored: an id of its own goes before `squash_to_root`, and squashing before mapping.
     pub(crate) fn owners(&self) -> Owners {
         let root = self.squash_root.then_some(0);
@@ -59,6 +68,19 @@ impl OwnerOptions {
 
 fn map(key: &str, value: &str) -> Result<IdMap> {
     IdMap::parse(value).map_err(|what| Failure::new(format!("{key}={value} {what}")))
+}
+
+/// As fuse-overlayfs takes it: 0 is what is so anyway.
+fn form(value: &str) -> Result<Option<Form>> {
+    match value {
+        "0" => Ok(None),
+        "1" => Ok(Some(Form::Security)),
+        "2" => Ok(Some(Form::Containers)),
+        _ => Err(Failure::new(format!(
+            "xattr_permissions={value} is none of 0, 1 (security.fuseoverlayfs.override_stat) and 2 \
+             (user.containers.override_stat)"
+        ))),
+    }
 }
 
 fn id(key: &str, value: &str) -> Result<u32> {
@@ -98,6 +120,18 @@ mod tests {
     }
 
     #[test]
+    fn owners_are_kept_in_xattrs_where_that_is_asked_for() {
+        for (string, form) in [
+            ("lowerdir=a,,xattr_permissions=2", Some(Form::Containers)),
+            ("xattr_permissions=1,", Some(Form::Security)),
+            ("xattr_permissions=0", None),
+            ("squash_to_root", None),
+        ] {
+            assert_eq!(parse(&[string]).unwrap().owners.in_xattrs(), form, "{string}");
+        }
+    }
+
+    #[test]
     fn nonsense_is_refused_by_a_sentence() {
         for (string, words) in [
             ("uidmapping=0:1", "uidmapping=0:1 has 2 numbers, and they come in threes"),
@@ -110,6 +144,11 @@ mod tests {
             ("squash_to_gid=4294967295", "squash_to_gid=4294967295 is no id"),
             ("squash_to_gid=1,squash_to_gid=1", "squash_to_gid is given twice"),
             ("squash_to_root=1", "squash_to_root takes no value"),
+            (
+                "xattr_permissions=3",
+                "xattr_permissions=3 is none of 0, 1 (security.fuseoverlayfs.override_stat) and 2",
+            ),
+            ("xattr_permissions", "xattr_permissions needs a value"),
             ("squash_to_user=1", "did you mean \"squash_to_uid\"?"),
         ] {
             let sentence = parse(&[string]).unwrap_err().to_string();

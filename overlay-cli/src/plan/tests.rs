@@ -244,9 +244,14 @@ fn the_kernel_is_told_its_own_options() {
 
 #[test]
 fn owners_are_mapped_by_the_fuse_engine_alone() {
-    for option in
-        ["uidmapping=:0:1:2", "gidmapping=0:1:2", "squash_to_root", "squash_to_uid=1", "squash_to_gid=1"]
-    {
+    for option in [
+        "uidmapping=:0:1:2",
+        "gidmapping=0:1:2",
+        "squash_to_root",
+        "squash_to_uid=1",
+        "squash_to_gid=1",
+        "xattr_permissions=2",
+    ] {
         let key = option.split('=').next().unwrap();
         let why = format!("the kernel engine does not map owners ({key})");
         let words = format!("--lower a --lower b -o {option},");
