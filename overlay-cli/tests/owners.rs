@@ -224,6 +224,9 @@ mnt/disk
 mnt/null
 mnt/pipe",
     );
+    shell.run("chown 1 mnt/file; chmod 4777 mnt/root; setpriv --reuid 1000 --regid 1000 --clear-groups sh -c 'echo more >> mnt/root'");
+    shell.prints("stat -c '%u %a' mnt/file mnt/root", "1 711\n0 777");
+    shell.run("chown 0 mnt/file; chmod 4711 mnt/file; chmod 644 mnt/root");
     // The same bytes without the option are plain files; as a lower with it they are read and copied up.
     shell.run("overlay umount mnt; mkdir up2 work2; overlay mount -o lowerdir=upper:lower,upperdir=up2,workdir=work2,xattr_permissions=2 mnt");
     shell.prints(shown, expected);

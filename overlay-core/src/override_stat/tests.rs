@@ -84,6 +84,16 @@ fn devices_are_empty_files_that_say_what_they_are() {
 }
 
 #[test]
+fn devices_are_encoded_as_the_system_does() {
+    for (major, minor) in
+        [(0, 0), (1, 3), (8, 255), (259, 256), (0xfff, 0xf_ffff), (0x1234_5678, 0x9abc_def0)]
+    {
+        let rdev = rustix::fs::makedev(major, minor);
+        assert_eq!((value::device_of(major, minor), value::numbers_of(rdev)), (rdev, (major, minor)));
+    }
+}
+
+#[test]
 fn the_xattr_is_hidden_and_cannot_be_set_through_the_layer() {
     block_on(async {
         let (root, _) = both().await;

@@ -11,7 +11,7 @@ use crate::attr::{Attr, Kind, SetAttr};
 use crate::entry::Mark;
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::layer::{
-    Allocate, Dir, File, Make, Node, Rename, SetXattr, Target, UpperDir, UpperFile, UpperLayer, UpperNode,
+    Allocate, File, Make, Node, Rename, SetXattr, Target, UpperDir, UpperFile, UpperLayer, UpperNode,
 };
 use crate::merge::inherit::ACCESS_ACL;
 use crate::name::Name;

@@ -5,6 +5,7 @@
 //! without the type).
 
 use crate::attr::{Attr, Kind, SetAttr};
+use crate::merge::inherit::without_privilege;
 
 /// Under which key the xattrs are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +104,7 @@ fn number(text: &str, radix: u32) -> Option<u32> {
 fn parse_kind(text: &str) -> Option<(Kind, u64)> {
     let device = |kind, numbers: &str| {
         let (major, minor) = numbers.split_once('-')?;
-        Some((kind, rustix::fs::makedev(number(major, 10)?, number(minor, 10)?)))
+        Some((kind, device_of(number(major, 10)?, number(minor, 10)?)))
     };
     match text {
         "dir" => Some((Kind::Dir, 0)),
@@ -120,7 +121,10 @@ fn parse_kind(text: &str) -> Option<(Kind, u64)> {
 }
 
 fn print_kind(kind: Kind, rdev: u64) -> String {
-    let device = |word| format!("{word}-{}-{}", rustix::fs::major(rdev), rustix::fs::minor(rdev));
+    let device = |word| {
+        let (major, minor) = numbers_of(rdev);
+        format!("{word}-{major}-{minor}")
+    };
     match kind {
         Kind::File => "file".into(),
         Kind::Dir => "dir".into(),
@@ -130,6 +134,19 @@ fn print_kind(kind: Kind, rdev: u64) -> String {
         Kind::Block => device("block"),
         Kind::Char => device("char"),
     }
+}
+
+/// The device of a major and a minor number, as `makedev(3)` encodes it.
+pub(super) fn device_of(major: u32, minor: u32) -> u64 {
+    let (major, minor) = (u64::from(major), u64::from(minor));
+    (major & !0xfff) << 32 | (major & 0xfff) << 8 | (minor & !0xff) << 12 | minor & 0xff
+}
+
+/// The major and the minor number of a device.
+pub(super) fn numbers_of(rdev: u64) -> (u32, u32) {
+    let major = (rdev >> 32) as u32 & !0xfff | (rdev >> 8) as u32 & 0xfff;
+    let minor = (rdev >> 12) as u32 & !0xff | rdev as u32 & 0xff;
+    (major, minor)
 }
 
 /// The mode that the real object has where `mode` is shown: the process can read and write it whatever is shown, nobody
@@ -149,6 +166,13 @@ pub(super) struct Division {
     pub(super) real: SetAttr,
 }
 
+/// The mode after a change that leaves the mode out: a new owner takes set-user-ID off whatever is no directory, as it does
+/// where the owner is the inode's, or a program would run as whom it is given to.
+fn mode_after_chown(shown: &Attr, change: &SetAttr) -> u32 {
+    let given_away = (change.uid.is_some() || change.gid.is_some()) && !shown.is_dir();
+    without_privilege(shown.mode).filter(|_| given_away).unwrap_or(shown.mode)
+}
+
 /// Divides a change of an object that is shown with `shown` and is really of the kind `real`.
 pub(super) fn divide(form: Form, real: Kind, shown: &Attr, change: &SetAttr) -> Division {
     let rest = SetAttr { uid: None, gid: None, ..change.clone() };
@@ -163,7 +187,7 @@ pub(super) fn divide(form: Form, real: Kind, shown: &Attr, change: &SetAttr) -> 
     let now = Attr {
         uid: change.uid.unwrap_or(shown.uid),
         gid: change.gid.unwrap_or(shown.gid),
-        mode: mode.unwrap_or(shown.mode),
+        mode: mode.unwrap_or_else(|| mode_after_chown(shown, change)),
         ..shown.clone()
     };
     let mode = mode.map(|mode| real_mode(real == Kind::Dir, mode));
@@ -188,7 +212,7 @@ mod tests {
 
     #[test]
     fn what_others_write_is_read() {
-        let dev = rustix::fs::makedev;
+        let dev = device_of;
         for (text, uid, gid, mode, kind) in [
             ("0:0:0755:dir", 0, 0, 0o755, Some((Kind::Dir, 0))),
             ("1000:1001:04755:file", 1000, 1001, 0o4755, Some((Kind::File, 0))),
@@ -271,6 +295,20 @@ mod tests {
                     assert_eq!(rest.mode, mode.map(|mode| mode & 0o777 | least));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_new_owner_takes_set_user_id_off() {
+        for (kind, change, mode) in [
+            (Kind::File, SetAttr { uid: Some(5), ..SetAttr::default() }, 0o755),
+            (Kind::File, SetAttr { gid: Some(5), ..SetAttr::default() }, 0o755),
+            (Kind::File, SetAttr { uid: Some(5), mode: Some(0o6711), ..SetAttr::default() }, 0o6711),
+            (Kind::Dir, SetAttr { uid: Some(5), ..SetAttr::default() }, 0o6755),
+        ] {
+            let shown = Attr { mode: 0o6755, ..attr(kind) };
+            let value = divide(Form::Containers, kind, &shown, &change).value.unwrap();
+            assert_eq!(Override::parse(&value).unwrap().mode, mode, "{kind:?} {change:?}");
         }
     }
 
