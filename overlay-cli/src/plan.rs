@@ -227,6 +227,9 @@ impl Intent {
     }
 
     fn obstacle(&self, offer: &Offer) -> Option<String> {
+        if let Some(option) = self.options.owners.given() {
+            return Some(format!("the kernel engine does not map owners ({option})"));
+        }
         if let (true, Some(Upper { upper, .. })) = (self.upper_in_use, &self.upper) {
             return Some(format!(
                 "upper {} is in use by another mount, which the kernel takes no heed of",

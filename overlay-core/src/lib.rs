@@ -9,6 +9,7 @@ pub mod conformance;
 pub mod copy_up;
 pub mod entry;
 pub mod error;
+pub mod ids;
 pub mod layer;
 pub mod local;
 pub mod marker;
@@ -16,6 +17,7 @@ pub mod memory;
 pub mod merge;
 pub mod name;
 pub mod overlay;
+pub mod override_stat;
 pub mod spec;
 pub mod stack;
 

@@ -42,6 +42,50 @@ fn capabilities() -> Capabilities {
 layer_suite!(local_layer, lower, capabilities());
 upper_suite!(local_upper, upper, capabilities());
 
+/// The wrappers that show other owners than the disk's, over real inodes, ACLs and xattrs.
+mod wrapped {
+    use overlay_core::ids::{self, IdMap, Ids, Owners};
+    use overlay_core::override_stat::{self, Form};
+
+    use super::*;
+
+    /// Ids that the suites set, moved up; what the process makes (0, or its own id) stays among those that are mapped.
+    fn owners() -> Owners {
+        let map = IdMap::parse("0:100000:100000:100000:0:100000:200000:200000:4000000").ok();
+        let ids = Ids { map, squash: None };
+        Owners { uids: ids.clone(), gids: ids }
+    }
+
+    async fn mapped_upper() -> Result<(Arc<dyn UpperLayer>, TempDir)> {
+        let (upper, dir) = upper().await?;
+        Ok((ids::shown_upper(upper, &owners()), dir))
+    }
+
+    async fn told_upper() -> Result<(Arc<dyn UpperLayer>, TempDir)> {
+        let (upper, dir) = upper().await?;
+        Ok((override_stat::overridden_upper(upper, Form::Containers), dir))
+    }
+
+    async fn mapped_lower(tree: &Tree) -> Result<(Arc<dyn Layer>, TempDir)> {
+        let (upper, dir) = mapped_upper().await?;
+        tree.write_to(&upper.upper_root().await?).await?;
+        let layer = LocalLayer::open(&dir.path().join("upper"), &options(dir.path())?)?;
+        Ok((ids::shown(Arc::new(layer), &owners()), dir))
+    }
+
+    async fn told_lower(tree: &Tree) -> Result<(Arc<dyn Layer>, TempDir)> {
+        let (upper, dir) = told_upper().await?;
+        tree.write_to(&upper.upper_root().await?).await?;
+        let layer = LocalLayer::open(&dir.path().join("upper"), &options(dir.path())?)?;
+        Ok((override_stat::overridden(Arc::new(layer), Form::Containers), dir))
+    }
+
+    layer_suite!(mapped_lower_layer, mapped_lower, capabilities());
+    upper_suite!(mapped_upper_layer, mapped_upper, capabilities());
+    layer_suite!(told_lower_layer, told_lower, capabilities());
+    upper_suite!(told_upper_layer, told_upper, capabilities());
+}
+
 /// A lower that others wrote, with marks of every kind that is read.
 mod marks {
     use std::fs;

@@ -9,13 +9,17 @@
 //! | `lowerdir=A:s3://b/p` | the colon of `://` separates nothing, nor does that of a port after `http://` |
 //! | `lowerdir+=A` | one more layer, below the ones before; no escape but `\,` |
 //! | `lowerdir=A::D`, `datadir+=D` | D only holds the data of metacopy files in layers above |
+//!
+//! Whom objects are shown to belong to is said as to fuse-overlayfs (`owners`).
 
 mod lowers;
 mod nearest;
+mod owners;
 mod split;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use owners::OwnerOptions;
 use split::{Item, unescape, unescape_commas};
 
 use std::ffi::OsStr;
@@ -100,6 +104,8 @@ pub(crate) struct Options {
     generic: Vec<String>,
     /// Options of the kernel's overlayfs.
     pub(crate) kernel: Vec<(String, String)>,
+    /// Whom objects are shown to belong to.
+    pub(crate) owners: OwnerOptions,
     has_lowerdir: bool,
     /// One of [`SHOWN`] that was given.
     shown: Option<String>,
@@ -162,6 +168,11 @@ impl Options {
                 Ok(())
             }
             key if FLAGS.contains(&key) => self.take_flag(key, item),
+            key if owners::KEYS.contains(&key) => self.owners.take(key, item.required()?),
+            key if owners::FLAGS.contains(&key) => {
+                self.owners.squash_to_root(key);
+                item.without_value()
+            }
             key if Propagation::parse(key).is_some() => {
                 self.propagation = Propagation::parse(key);
                 item.without_value()
@@ -258,6 +269,7 @@ impl Options {
             (self.fsname.is_some(), "fsname"),
         ];
         let given = layers.into_iter().find_map(|(given, key)| given.then_some(key));
+        let given = given.or_else(|| self.owners.given());
         given.or(generic).or_else(|| self.kernel.first().map(|(key, _)| key.as_str()))
     }
 }
@@ -279,8 +291,9 @@ fn text(key: &str, value: &[u8]) -> Result<String> {
 }
 
 fn unknown(key: &str) -> Failure {
-    let known = KEYS.iter().chain(&KERNEL).chain(&FLAGS).chain(&GENERIC).chain(&NEEDLESS).copied();
-    match nearest::nearest(key, known) {
+    let known = KEYS.iter().chain(&KERNEL).chain(&FLAGS).chain(&GENERIC).chain(&NEEDLESS);
+    let known = known.chain(&owners::KEYS).chain(&owners::FLAGS);
+    match nearest::nearest(key, known.copied()) {
         Some(near) => Failure::new(format!("there is no option \"{key}\"; did you mean \"{near}\"?")),
         None => Failure::new(format!("there is no option \"{key}\"; see \"overlay mount --help\"")),
     }

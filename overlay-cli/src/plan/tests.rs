@@ -255,3 +255,22 @@ fn the_kernel_is_told_its_own_options() {
     assert_eq!(request.source, "x");
     assert_eq!(intent.request(true, false).options.len(), 2);
 }
+
+#[test]
+fn owners_are_mapped_by_the_fuse_engine_alone() {
+    for option in [
+        "uidmapping=:0:1:2",
+        "gidmapping=0:1:2",
+        "squash_to_root",
+        "squash_to_uid=1",
+        "squash_to_gid=1",
+        "xattr_permissions=2",
+    ] {
+        let key = option.split('=').next().unwrap();
+        let why = format!("the kernel engine does not map owners ({key})");
+        let words = format!("--lower a --lower b -o {option},");
+        assert_eq!(engine(&words, &ANY), (Engine::Fuse, why.clone()));
+        let refused = intent(&format!("--engine kernel {words}")).choose(&ANY).unwrap_err().to_string();
+        assert_eq!(refused, format!("{why}; leave out --engine kernel or use --engine fuse"));
+    }
+}

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use overlay_core::UpperLayer;
 use overlay_core::error::Kind;
+use overlay_core::ids::{self, Owners};
 use overlay_core::local::{LocalLayer, LocalOptions, LocalUpper};
 use overlay_core::marker::kernel::Namespace;
 use overlay_core::overlay::{Overlay, OverlayOptions};
+use overlay_core::override_stat::{self, Form};
 use overlay_core::stack::Stack;
+use overlay_core::{Layer, UpperLayer};
 use overlay_fuse::{MountFlags, MountOptions, Mounted, Ready};
 use overlay_kernel::Upper;
 use tokio::runtime::Runtime;
@@ -98,10 +100,12 @@ async fn open(intent: &Intent, variables: &[(String, String)]) -> Result<Arc<Ove
     let local = LocalOptions::new(namespace);
     let owner = process::user_and_group();
     let layers = Layers::new(variables.iter().cloned(), owner, local.clone());
+    let owners = Shown { owners: intent.options.owners.owners(), form: intent.options.owners.in_xattrs() };
     let (mut lowers, mut data) = (Vec::new(), Vec::new());
     for lower in &intent.lowers {
-        lowers.push(layers.open(lower).await?);
+        lowers.push(owners.lower(layers.open(lower).await?));
     }
+    // Of these nothing but content is seen.
     for lower in &intent.data {
         data.push(layers.open(lower).await?);
     }
@@ -110,13 +114,14 @@ async fn open(intent: &Intent, variables: &[(String, String)]) -> Result<Arc<Ove
         Some(upper) => open_upper(intent, upper, &local)?,
     };
     if let (Some(pair), None) = (&intent.upper, &upper) {
-        lowers.insert(0, Arc::new(LocalLayer::open(&pair.upper, &local)?));
+        lowers.insert(0, owners.lower(Arc::new(LocalLayer::open(&pair.upper, &local)?)));
     }
     let volatile = intent.options.volatile;
-    let stack = Stack::with_data(upper.clone().map(|upper| upper as Arc<dyn UpperLayer>), lowers, data)?;
+    let writable = upper.clone().map(|upper| owners.upper(upper));
+    let stack = Stack::with_data(writable, lowers, data)?;
     let features = Features::read(&intent.options.kernel, "it was chosen")?;
     let options = OverlayOptions {
-        creates_as: Some(owner),
+        creates_as: owners.creates_as(owner),
         volatile,
         redirect_dir: features.redirect_dir(namespace)?,
         metacopy: features.metacopy,
@@ -141,6 +146,35 @@ fn open_upper(intent: &Intent, pair: &Upper, local: &LocalOptions) -> Result<Opt
             Err(Failure::new(holder::sentence(if is_upper { &pair.upper } else { &pair.work })))
         }
         opened => Ok(Some(Arc::new(opened?))),
+    }
+}
+
+/// How the owners of the layers are shown. What xattrs say is mapped and squashed like what inodes say.
+struct Shown {
+    owners: Owners,
+    form: Option<Form>,
+}
+
+impl Shown {
+    fn lower(&self, layer: Arc<dyn Layer>) -> Arc<dyn Layer> {
+        let layer = match self.form {
+            None => layer,
+            Some(form) => override_stat::overridden(layer, form),
+        };
+        if self.owners.is_identity() { layer } else { ids::shown(layer, &self.owners) }
+    }
+
+    fn upper(&self, upper: Arc<dyn UpperLayer>) -> Arc<dyn UpperLayer> {
+        let upper = match self.form {
+            None => upper,
+            Some(form) => override_stat::overridden_upper(upper, form),
+        };
+        if self.owners.is_identity() { upper } else { ids::shown_upper(upper, &self.owners) }
+    }
+
+    /// Whom the objects that this process makes are shown to belong to; `None` where each is given its owner.
+    fn creates_as(&self, process: (u32, u32)) -> Option<(u32, u32)> {
+        if self.form.is_some() { None } else { self.owners.creates_as(process) }
     }
 }
 
