@@ -67,7 +67,7 @@ impl Adapter {
 }
 
 /// What is asked of the kernel beyond fuser's own choice; what a kernel lacks is left out.
-const CAPABILITIES: [InitFlags; 9] = [
+const CAPABILITIES: [InitFlags; 10] = [
     InitFlags::FUSE_PARALLEL_DIROPS,
     InitFlags::FUSE_DO_READDIRPLUS,
     InitFlags::FUSE_READDIRPLUS_AUTO,
@@ -78,6 +78,9 @@ const CAPABILITIES: [InitFlags; 9] = [
     InitFlags::FUSE_ASYNC_DIO,
     InitFlags::FUSE_HAS_IOCTL_DIR,
     InitFlags::FUSE_ABORT_ERROR,
+    // A number is given again after its file is gone, so a handle of that file would open the next one. The kernel's
+    // overlayfs gives out none either, unless it is told to (nfs_export).
+    InitFlags::FUSE_NO_EXPORT_SUPPORT,
 ];
 
 /// Requests that may wait for the network at a time before the kernel holds further ones back.

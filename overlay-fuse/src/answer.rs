@@ -25,7 +25,8 @@ pub(crate) fn errno(error: &Error) -> Errno {
     Errno::from_i32(error.errno())
 }
 
-/// Files of one number are told apart by the kernel through their generation; ours never use a number twice.
+/// The kernel tells files that had one number after another apart by it in the handles that it gives out, and it gives out
+/// none: `FUSE_NO_EXPORT_SUPPORT`.
 const GENERATION: Generation = Generation(0);
 
 impl Answer<()> for ReplyEmpty {

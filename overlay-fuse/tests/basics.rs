@@ -3,12 +3,16 @@
 
 mod common;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirEntryExt, FileExt, MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
 use common::{Union, names};
+use overlay_core::layer::Target;
+use overlay_core::local::{LocalLayer, LocalOptions, LocalUpper};
+use overlay_core::{Layer, Name};
 
 #[test]
 fn layers_merge_and_changes_stay_in_the_upper() {
@@ -235,4 +239,18 @@ fn a_large_directory_is_listed_once_and_whole() {
         let entry = entry.unwrap();
         assert_eq!(entry.ino(), entry.metadata().unwrap().ino(), "{:?}", entry.file_name());
     }
+}
+
+#[test]
+fn no_handles_are_given_out_that_would_open_another_file_later() {
+    needs_fuse!();
+    let mut u = Union::new(1);
+    u.put("l0/f", "x");
+    u.mount();
+    let options = LocalOptions::new(LocalUpper::namespace(&u.at("work")).unwrap());
+    let mounted = LocalLayer::open(&u.mnt(""), &options).unwrap();
+    let name = Name::try_from(OsStr::new("f")).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let id = runtime.block_on(async { mounted.root().await?.id(Target::Child(&name)).await }).unwrap();
+    assert_eq!(id, None, "its number may be another file's when the handle is used");
 }
