@@ -99,6 +99,10 @@ impl<T: Dir + ?Sized> Dir for Mapped<T> {
         self.inner.id(target).await
     }
 
+    async fn is_protected(&self, target: Target<'_>) -> Result<bool> {
+        self.inner.is_protected(target).await
+    }
+
     async fn flags(&self, target: Target<'_>) -> Result<u32> {
         self.inner.flags(target).await
     }
