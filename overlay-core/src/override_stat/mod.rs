@@ -1,7 +1,7 @@
 //! Owner, mode and type of objects in an xattr, for a process that may give files to nobody and make no devices:
 //! fuse-overlayfs's `xattr_permissions`.
 //!
-//! [`value`] is the format and decides (pure); [`overridden`] and [`overridden_upper`] wrap any layer by it. The real
+//! `value` is the format and decides (pure); [`overridden`] and [`overridden_upper`] wrap any layer by it. The real
 //! objects then are regular files, directories and symbolic links of the process. The xattrs are never shown.
 
 mod layer;
