@@ -18,6 +18,11 @@ pub(crate) fn sentence(path: &Path) -> String {
     }
 }
 
+/// The first of some directories that somebody holds.
+pub(crate) fn held(paths: [&Path; 2]) -> Option<&Path> {
+    paths.into_iter().find(|path| holder(path).is_some())
+}
+
 fn holder(path: &Path) -> Option<u32> {
     let data = fs::metadata(path).ok()?;
     let id = (rustix::fs::major(data.dev()), rustix::fs::minor(data.dev()), data.ino());

@@ -84,6 +84,14 @@ impl<'a> Target<'a> {
             Self::Child(name) => Some(name),
         }
     }
+
+    /// Names the object that an error is about.
+    pub(crate) fn named(self, error: Error) -> Error {
+        match self {
+            Self::Itself => error,
+            Self::Child(name) => error.at(name),
+        }
+    }
 }
 
 /// A directory of a layer.

@@ -142,8 +142,8 @@ fn open_upper(intent: &Intent, pair: &Upper, local: &LocalOptions) -> Result<Opt
     match LocalUpper::open(&pair.upper, &pair.work, local) {
         Err(error) if error.kind() == Kind::Busy && intent.only_reads() => Ok(None),
         Err(error) if error.kind() == Kind::Busy => {
-            let is_upper = error.to_string().contains(&*pair.upper.to_string_lossy());
-            Err(Failure::new(holder::sentence(if is_upper { &pair.upper } else { &pair.work })))
+            let held = holder::held([&pair.upper, &pair.work]);
+            Err(held.map_or_else(|| error.into(), |path| Failure::new(holder::sentence(path))))
         }
         opened => Ok(Some(Arc::new(opened?))),
     }

@@ -20,6 +20,8 @@ pub mod upper;
 mod walk;
 
 pub use self::faults::{Call, Faults};
+#[cfg(test)]
+pub(crate) use self::suite::assert_forwards_everything;
 pub use self::suite::{Subject, block_on, check_layer, check_upper};
 pub use self::tree::{Capabilities, Row, Tree, What, names};
 pub use crate::{layer_suite, upper_suite};

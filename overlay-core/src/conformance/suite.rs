@@ -65,3 +65,26 @@ fn judge(promise: &str, run: impl FnOnce(&mut Option<Arc<str>>)) {
         resume_unwind(panic);
     }
 }
+
+/// Asserts that a wrapper, whose implementations stand in `sources`, has every method of every trait of the contract: one
+/// that it leaves to a default is lost without a word.
+#[cfg(test)]
+pub(crate) fn assert_forwards_everything(sources: &[&str], wrapper: &str) {
+    let source = sources.concat();
+    let (mut methods, mut body) = (0, None);
+    for line in include_str!("../layer.rs").lines().map(str::trim_start) {
+        let method = line.strip_prefix("async fn ").or_else(|| line.strip_prefix("fn "));
+        if let Some(of_trait) = line.strip_prefix("pub trait ") {
+            let of_trait = of_trait.split(':').next().unwrap_or_default();
+            let (_, rest) = source.split_once(&format!(" {of_trait} for {wrapper}<")).expect(of_trait);
+            body = rest.split("\nimpl").next();
+        } else if line.starts_with("impl") {
+            body = None;
+        } else if let (Some(method), Some(body)) = (method, body) {
+            let method = method.split('(').next().unwrap_or_default();
+            assert!(body.contains(&format!("fn {method}(")), "{method}");
+            methods += 1;
+        }
+    }
+    assert!(methods > 40, "the contract has more than {methods} methods");
+}

@@ -148,3 +148,8 @@ fn calls_fail_by_operation_and_name() {
         assert_eq!(dir.list().await.unwrap().len(), 2);
     });
 }
+
+#[test]
+fn faults_can_be_had_of_every_method_of_the_contract() {
+    super::assert_forwards_everything(&[include_str!("faulty.rs")], "Faulty");
+}

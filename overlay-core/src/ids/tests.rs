@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::attr::SetAttr;
+use crate::conformance::assert_forwards_everything;
 use crate::conformance::{Capabilities, Tree, block_on, layer_suite, upper_suite};
 use crate::error::{Kind, Result};
 use crate::layer::{SetXattr, Target};
@@ -48,23 +49,7 @@ upper_suite!(upper_with_shift, async || upper(SHIFT).await);
 
 #[test]
 fn every_method_of_the_contract_is_forwarded() {
-    let wrapper = [include_str!("layer.rs"), include_str!("upper.rs")].concat();
-    let (mut methods, mut body) = (0, None);
-    for line in include_str!("../layer.rs").lines().map(str::trim_start) {
-        let method = line.strip_prefix("async fn ").or_else(|| line.strip_prefix("fn "));
-        if let Some(of_trait) = line.strip_prefix("pub trait ") {
-            let of_trait = of_trait.split(':').next().unwrap();
-            let (_, rest) = wrapper.split_once(&format!(" {of_trait} for Mapped<")).expect(of_trait);
-            body = rest.split("\nimpl").next();
-        } else if line.starts_with("impl") {
-            body = None;
-        } else if let (Some(method), Some(body)) = (method, body) {
-            let method = method.split('(').next().unwrap();
-            assert!(body.contains(&format!("fn {method}(")), "{method}");
-            methods += 1;
-        }
-    }
-    assert!(methods > 40, "the contract has more than {methods} methods");
+    assert_forwards_everything(&[include_str!("layer.rs"), include_str!("upper.rs")], "Mapped");
 }
 
 fn name(text: &str) -> Name {

@@ -10,7 +10,7 @@ use super::Mapped;
 use super::acl;
 use crate::attr::SetAttr;
 use crate::entry::Mark;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::layer::{
     Allocate, File, Make, Rename, SetXattr, Target, UpperDir, UpperFile, UpperLayer, UpperNode,
 };
@@ -19,14 +19,6 @@ use crate::name::Name;
 /// The layer's own directory, where `dir` is wrapped; a rename works between directories of one type.
 fn unwrap(dir: &dyn UpperDir) -> &dyn UpperDir {
     dir.as_any().downcast_ref::<Mapped<dyn UpperDir>>().map_or(dir, |mapped| &*mapped.inner)
-}
-
-/// Names the object that an error is about.
-fn at(error: Error, target: Target<'_>) -> Error {
-    match target.name() {
-        None => error,
-        Some(name) => error.at(name),
-    }
 }
 
 impl<T: ?Sized> Mapped<T> {
@@ -117,12 +109,12 @@ impl UpperDir for Mapped<dyn UpperDir> {
     }
 
     async fn set_attr(&self, target: Target<'_>, change: &SetAttr) -> Result<()> {
-        let stored = self.stored(change).map_err(|error| at(error, target));
+        let stored = self.stored(change).map_err(|error| target.named(error));
         self.inner.set_attr(target, &stored?).await
     }
 
     async fn set_xattr(&self, target: Target<'_>, key: &[u8], value: &[u8], how: SetXattr) -> Result<()> {
-        let stored = self.stored_xattr(key, value).map_err(|error| at(error, target));
+        let stored = self.stored_xattr(key, value).map_err(|error| target.named(error));
         self.inner.set_xattr(target, key, &stored?, how).await
     }
 

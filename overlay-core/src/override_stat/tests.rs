@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::attr::{Kind as ObjectKind, SetAttr, Time};
+use crate::conformance::assert_forwards_everything;
 use crate::conformance::{Tree, block_on, layer_suite, upper_suite};
 use crate::layer::{Make, SetXattr, Target, UpperDir};
 use crate::memory::MemoryUpper;
@@ -31,23 +32,7 @@ upper_suite!(upper_of_security, async || upper(Form::Security).await);
 
 #[test]
 fn every_method_of_the_contract_is_forwarded() {
-    let wrapper = [include_str!("layer.rs"), include_str!("upper.rs")].concat();
-    let (mut methods, mut body) = (0, None);
-    for line in include_str!("../layer.rs").lines().map(str::trim_start) {
-        let method = line.strip_prefix("async fn ").or_else(|| line.strip_prefix("fn "));
-        if let Some(of_trait) = line.strip_prefix("pub trait ") {
-            let of_trait = of_trait.split(':').next().unwrap();
-            let (_, rest) = wrapper.split_once(&format!(" {of_trait} for Overridden<")).expect(of_trait);
-            body = rest.split("\nimpl").next();
-        } else if line.starts_with("impl") {
-            body = None;
-        } else if let (Some(method), Some(body)) = (method, body) {
-            let method = method.split('(').next().unwrap();
-            assert!(body.contains(&format!("fn {method}(")), "{method}");
-            methods += 1;
-        }
-    }
-    assert!(methods > 40, "the contract has more than {methods} methods");
+    assert_forwards_everything(&[include_str!("layer.rs"), include_str!("upper.rs")], "Overridden");
 }
 
 fn name(text: &str) -> Name {

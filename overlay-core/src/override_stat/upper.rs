@@ -21,14 +21,6 @@ fn unwrap(dir: &dyn UpperDir) -> &dyn UpperDir {
     dir.as_any().downcast_ref::<Overridden<dyn UpperDir>>().map_or(dir, |wrapped| &*wrapped.inner)
 }
 
-/// Names the object that an error is about.
-fn at(error: Error, target: Target<'_>) -> Error {
-    match target.name() {
-        None => error,
-        Some(name) => error.at(name),
-    }
-}
-
 impl Rules {
     fn refuse_private(&self, key: &[u8], op: &'static str) -> Result<()> {
         if !is_private(key) {
@@ -181,7 +173,7 @@ impl UpperDir for Overridden<dyn UpperDir> {
     }
 
     async fn set_xattr(&self, target: Target<'_>, key: &[u8], value: &[u8], how: SetXattr) -> Result<()> {
-        self.rules.refuse_private(key, "setxattr").map_err(|error| at(error, target))?;
+        self.rules.refuse_private(key, "setxattr").map_err(|error| target.named(error))?;
         self.inner.set_xattr(target, key, value, how).await?;
         if key != ACCESS_ACL {
             return Ok(());
@@ -192,7 +184,7 @@ impl UpperDir for Overridden<dyn UpperDir> {
     }
 
     async fn remove_xattr(&self, target: Target<'_>, key: &[u8]) -> Result<()> {
-        self.rules.refuse_private(key, "removexattr").map_err(|error| at(error, target))?;
+        self.rules.refuse_private(key, "removexattr").map_err(|error| target.named(error))?;
         self.inner.remove_xattr(target, key).await
     }
 
